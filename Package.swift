@@ -1,0 +1,85 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+// Generated code is as its generator writes it: our settings are not its.
+let generatedSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
+
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
+
+let package = Package(
+    name: "caregd",
+    products: [
+        .executable(name: "caregd", targets: ["caregd"]),
+        .executable(name: "caregctl", targets: ["caregctl"]),
+        .library(name: "CaregClient", targets: ["CaregClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // C
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CTrustMap"),
+        .target(name: "CEpoll"),
+
+        // Certificates and verdicts
+        .target(name: "Certificates", swiftSettings: settings),
+        .target(name: "Signatures", dependencies: ["Certificates", "COpenSSL"], swiftSettings: settings),
+        .target(name: "Verification", dependencies: ["Certificates"], swiftSettings: settings),
+
+        // The registry
+        .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: settings),
+        .target(
+            name: "RegistryStore", dependencies: ["LMDB", "Certificates", "Signatures"], swiftSettings: settings),
+        .target(
+            name: "Registry", dependencies: ["RegistryStore", "LMDB", "Certificates", "Signatures", "Verification"],
+            swiftSettings: settings),
+        .target(name: "TrustMap", dependencies: ["CTrustMap"], swiftSettings: settings),
+        .target(name: "TrustAnchors", swiftSettings: settings),
+
+        // The wire
+        .target(name: "TTRPC", dependencies: ["CEpoll"], swiftSettings: settings),
+        .target(name: "CaregProto", dependencies: [protobuf], swiftSettings: generatedSettings),
+        .target(
+            name: "CaregClient", dependencies: ["CaregProto", "TTRPC", protobuf], swiftSettings: settings),
+        .target(
+            name: "CaregServer",
+            dependencies: [
+                "CaregProto", "TTRPC", "Registry", "RegistryStore", "LMDB", "Verification", "Signatures",
+                "Certificates", "TrustMap", protobuf, logging, metrics, coreMetrics,
+            ], swiftSettings: settings),
+
+        // Programs
+        .executableTarget(
+            name: "caregd",
+            dependencies: [
+                "CaregServer", "Registry", "RegistryStore", "LMDB", "TrustMap", "TrustAnchors", "TTRPC", "Signatures",
+                "Certificates", argumentParser, logging, metrics, coreMetrics, lifecycle, configuration,
+            ], swiftSettings: settings),
+        .executableTarget(
+            name: "caregctl",
+            dependencies: ["CaregClient", "CaregProto", "TrustAnchors", protobuf, argumentParser],
+            swiftSettings: settings),
+    ]
+)

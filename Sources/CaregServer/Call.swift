@@ -1,0 +1,94 @@
+internal import CaregProto
+internal import Registry
+internal import RegistryStore
+internal import SwiftProtobuf
+internal import TTRPC
+
+/// What goes with a call, whatever its messages are.
+struct CallContext: Sendable {
+    let method: String
+    /// The method changes the registry.
+    let changes: Bool
+    let access: Access
+    let journal: CallJournal
+}
+
+/// A unary call with its messages' types: TTRPC's bytes on the one side, careg.v1 on the other.
+struct Call<Response: Message>: Sendable {
+    let wire: ServerCall
+    let context: CallContext
+
+    var access: Access { context.access }
+
+    /// Who called, for the change log.
+    var caller: Caller { Caller(wire.peer) }
+
+    /// Answers.
+    func succeed(_ response: Response) {
+        do {
+            wire.respond(try response.serializedBytes())
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// Refuses: the status holds exactly one ErrorInfo.
+    func fail(_ error: any Error) {
+        context.fail(wire, error)
+    }
+
+    /// Answers with a value, or refuses.
+    func complete<Value>(_ result: Result<Value, any Error>, _ encode: (Value) throws -> Response) {
+        do {
+            succeed(try encode(try result.get()))
+        } catch {
+            fail(error)
+        }
+    }
+}
+
+/// A call that is answered by a stream of messages.
+struct StreamCall<Response: Message>: Sendable {
+    let wire: ServerCall
+    let context: CallContext
+
+    var access: Access { context.access }
+    var caller: Caller { Caller(wire.peer) }
+
+    /// Ends the stream with a status.
+    func fail(_ error: any Error) {
+        context.fail(wire, error)
+    }
+}
+
+extension CallContext {
+    func fail(_ wire: ServerCall, _ error: any Error) {
+        journal.note(error, method: method, changes: changes, caller: Caller(wire.peer))
+        wire.fail(RPCFailure(WireFailure(error)))
+    }
+}
+
+extension Caller {
+    init(_ peer: PeerCredentials) {
+        self.init(userID: peer.userID, groupID: peer.groupID, processID: peer.processID)
+    }
+}
+
+extension RPCFailure {
+    init(_ failure: WireFailure) {
+        self.init(
+            code: failure.code.rawValue, message: failure.message,
+            details: [Detail(typeURL: WireFailure.errorInfoTypeURL, value: failure.errorInfo)])
+    }
+}
+
+/// A request's message.
+///
+/// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID for bytes that are none.
+func decode<Request: Message>(_ payload: [UInt8], as _: Request.Type = Request.self) throws -> Request {
+    do {
+        return try Request(serializedBytes: payload)
+    } catch {
+        throw Refusal(.argumentInvalid, "The request's payload is not a \(Request.protoMessageName) message.")
+    }
+}

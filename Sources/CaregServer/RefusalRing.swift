@@ -1,0 +1,146 @@
+internal import Certificates
+internal import Logging
+internal import Registry
+public import RegistryStore
+internal import Synchronization
+
+/// A call that was denied, or a change that was refused.
+public struct RefusalRecord: Sendable {
+    public var time: WallTime
+    public var caller: Caller
+    public var method: String
+    /// An ErrorInfo reason.
+    public var reason: String
+}
+
+/// The last refusals, in memory. They are no changes: they move no revision and are in no log on disk, so that nobody can
+/// fill the disk by being refused.
+final class RefusalRing: Sendable {
+    private struct State {
+        var records: [RefusalRecord] = []
+        /// Where the next one goes, once the ring is full.
+        var next = 0
+        var total: UInt64 = 0
+    }
+
+    private let capacity: Int
+    private let state = Mutex(State())
+
+    init(capacity: Int) {
+        self.capacity = max(1, capacity)
+    }
+
+    func append(_ record: RefusalRecord) {
+        state.withLock { state in
+            state.total += 1
+            if state.records.count < capacity {
+                state.records.append(record)
+            } else {
+                state.records[state.next] = record
+                state.next = (state.next + 1) % capacity
+            }
+        }
+    }
+
+    /// The oldest first.
+    var records: [RefusalRecord] {
+        state.withLock { Array($0.records[$0.next...] + $0.records[..<$0.next]) }
+    }
+
+    var total: UInt64 { state.withLock { $0.total } }
+}
+
+/// Lets so many lines through in a second, and counts the others.
+final class LineThrottle: Sendable {
+    private struct State {
+        var second = Int64.min
+        var lines = 0
+        var withheld: UInt64 = 0
+    }
+
+    private let linesPerSecond: Int
+    private let state = Mutex(State())
+
+    init(linesPerSecond: Int) {
+        self.linesPerSecond = linesPerSecond
+    }
+
+    /// How many lines were withheld since the last one that was let through; nil where this one is withheld too.
+    func admit(at now: WallTime) -> UInt64? {
+        state.withLock { state in
+            let second = now.instant.secondsSince1970
+            if second != state.second {
+                state.second = second
+                state.lines = 0
+            }
+            guard state.lines < linesPerSecond else {
+                state.withheld += 1
+                return nil
+            }
+            state.lines += 1
+            defer { state.withheld = 0 }
+            return state.withheld
+        }
+    }
+}
+
+/// Takes down what did not go well: refusals in the ring, refusals and faults in the log, and all of it in the metrics.
+struct CallJournal: Sendable {
+    let clock: @Sendable () -> WallTime
+    let log: Logger
+    let refusals: RefusalRing
+    let metrics: ServiceMetrics
+    private let refusalLines: LineThrottle
+    private let faultLines: LineThrottle
+
+    init(clock: @escaping @Sendable () -> WallTime, log: Logger, limits: ServiceLimits, metrics: ServiceMetrics) {
+        self.clock = clock
+        self.log = log
+        self.metrics = metrics
+        refusals = RefusalRing(capacity: limits.refusalsKept)
+        refusalLines = LineThrottle(linesPerSecond: limits.refusalLinesPerSecond)
+        faultLines = LineThrottle(linesPerSecond: limits.refusalLinesPerSecond)
+    }
+
+    /// - Parameter changes: whether the method changes the registry: what is merely not found by a reader is no event.
+    func note(_ error: any Error, method: String, changes: Bool, caller: Caller) {
+        if let refusal = error as? Refusal {
+            metrics.count(refusal)
+            guard changes || refusal.reason == .callerNotAllowed else { return }
+            note(refusal, method: method, caller: caller)
+        } else {
+            note(fault: error, method: method, caller: caller)
+        }
+    }
+
+    private func note(_ refusal: Refusal, method: String, caller: Caller) {
+        let now = clock()
+        refusals.append(
+            RefusalRecord(time: now, caller: caller, method: method, reason: refusal.reason.rawValue))
+        guard let withheld = refusalLines.admit(at: now) else { return }
+        var metadata = Self.metadata(method, caller, withheld)
+        metadata["reason"] = "\(refusal.reason.rawValue)"
+        if refusal.reason == .callerNotAllowed {
+            log.warning("caller denied", metadata: metadata)
+        } else {
+            log.notice("change refused", metadata: metadata)
+        }
+    }
+
+    private func note(fault: any Error, method: String, caller: Caller) {
+        metrics.countFault()
+        guard let withheld = faultLines.admit(at: clock()) else { return }
+        var metadata = Self.metadata(method, caller, withheld)
+        metadata["error"] = "\(fault)"
+        log.error("call failed", metadata: metadata)
+    }
+
+    private static func metadata(_ method: String, _ caller: Caller, _ withheld: UInt64) -> Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            "method": "\(method)", "uid": "\(caller.userID)", "gid": "\(caller.groupID)",
+            "pid": "\(caller.processID)",
+        ]
+        if withheld > 0 { metadata["withheld"] = "\(withheld)" }
+        return metadata
+    }
+}

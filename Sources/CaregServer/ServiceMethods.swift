@@ -1,0 +1,223 @@
+internal import CaregProto
+internal import Registry
+internal import Signatures
+internal import SwiftProtobuf
+internal import TTRPC
+
+/// Where calls are worked on. Event loops must not wait: what may take more than a moment goes elsewhere.
+struct Workplaces: Sendable {
+    /// Signature checks. Each thread has its checker, with the keys that it has met.
+    let verification: WorkerPool<SignatureVerifier>
+    /// Pages, the status, the metrics.
+    let queries: WorkerPool<Void>
+    /// Copies, which last as long as their reader takes.
+    let copies: WorkerPool<Void>
+    /// Walks of the audit log: one at a time.
+    let audits: WorkerPool<Void>
+    let backups = BackupCounter()
+
+    init(_ limits: ServiceLimits) {
+        verification = WorkerPool(
+            label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications
+        ) { SignatureVerifier() }
+        queries = WorkerPool(
+            label: "queries", threads: limits.queryThreads, capacity: limits.waitingQueries, makeTool: {})
+        // A copy does not wait for another one: one too many is refused when it begins.
+        copies = WorkerPool(
+            label: "copies", threads: limits.backups + 1, capacity: limits.waitingQueries, makeTool: {})
+        audits = WorkerPool(label: "audits", threads: 1, capacity: limits.waitingAudits, makeTool: {})
+    }
+}
+
+/// Every method of careg.v1: who answers it, and where.
+struct ServiceMethods: Sendable {
+    let policy: PolicyInForce
+    let journal: CallJournal
+    let workplaces: Workplaces
+
+    /// The table. `changes`: the method changes the registry.
+    func all(
+        registry: RegistryService, verifier: VerifierService, admin: AdminService, backup: BackupService
+    ) -> [TTRPC.Method] {
+        [
+            change(.registry, "CreateInstance", registry.createInstance),
+            glance(.registry, "GetInstance", registry.getInstance),
+            query(.registry, "ListInstances", registry.listInstances),
+            change(.registry, "UpdateInstance", registry.updateInstance),
+            change(.registry, "DeleteInstance", registry.deleteInstance),
+            change(.registry, "IssueRegistrationCode", registry.issueRegistrationCode),
+            query(.registry, "ListRegistrationCodes", registry.listRegistrationCodes),
+            change(.registry, "RevokeRegistrationCode", registry.revokeRegistrationCode),
+            verification(
+                .registry, "RegisterCaCertificate", changes: true, registry.registerCaCertificate),
+            verification(.registry, "GetCaCertificate", changes: false, registry.getCaCertificate),
+            query(.registry, "ListCaCertificates", registry.listCaCertificates),
+            change(.registry, "UpdateCaCertificate", registry.updateCaCertificate),
+            change(.registry, "ActivateCaCertificate", registry.activateCaCertificate),
+            change(.registry, "UnregisterCaCertificate", registry.unregisterCaCertificate),
+            change(.registry, "DeleteCaCertificate", registry.deleteCaCertificate),
+            verification(
+                .registry, "RegisterDeviceCertificate", changes: true, registry.registerDeviceCertificate),
+            glance(.registry, "GetDeviceCertificate", registry.getDeviceCertificate),
+            query(.registry, "ListDeviceCertificates", registry.listDeviceCertificates),
+            change(.registry, "ActivateDeviceCertificate", registry.activateDeviceCertificate),
+            change(.registry, "DeactivateDeviceCertificate", registry.deactivateDeviceCertificate),
+            change(.registry, "DeleteDeviceCertificate", registry.deleteDeviceCertificate),
+
+            verification(
+                .verifier, "Verify", changes: false, atOnce: verifier.verifyKnown, verifier.verify),
+            query(.verifier, "ListTrustAnchors", verifier.listTrustAnchors),
+            glance(.verifier, "Poll", verifier.poll),
+            stream(.verifier, "Watch", verifier.watch),
+
+            query(.admin, "GetStatus", admin.getStatus),
+            query(.admin, "GetMetrics", admin.getMetrics),
+            query(.admin, "ListAuditRecords", admin.listAuditRecords),
+            query(.admin, "VerifyAuditLog", in: workplaces.audits, limit: "waiting_audits", admin.verifyAuditLog),
+            stream(.admin, "Backup", in: workplaces.copies, backup.backup),
+        ]
+    }
+
+    // MARK: Kinds of methods
+
+    typealias Unary<Request, Response: Message> = @Sendable (Request, Call<Response>) throws -> Void
+    typealias Streaming<Request, Response: Message> = @Sendable (Request, StreamCall<Response>) throws -> Void
+    typealias Verifying<Request, Response: Message> =
+        @Sendable (Request, Call<Response>, SignatureVerifier) throws -> Void
+
+    /// Answered on the event loop: a look at a record or two.
+    private func glance<Request: Message, Response: Message>(
+        _ service: ServiceName, _ name: String, _ body: @escaping Unary<Request, Response>
+    ) -> TTRPC.Method {
+        unary(service, name, changes: false) { wire, context in
+            let call = Call<Response>(wire: wire, context: context)
+            call.attempt { try body(try decode(wire.payload), call) }
+        }
+    }
+
+    /// Handed to the writer, which answers.
+    private func change<Request: Message, Response: Message>(
+        _ service: ServiceName, _ name: String, _ body: @escaping Unary<Request, Response>
+    ) -> TTRPC.Method {
+        unary(service, name, changes: true) { wire, context in
+            let call = Call<Response>(wire: wire, context: context)
+            call.attempt { try body(try decode(wire.payload), call) }
+        }
+    }
+
+    /// Answered on a query thread.
+    private func query<Request: Message, Response: Message>(
+        _ service: ServiceName, _ name: String, in pool: WorkerPool<Void>? = nil, limit: String = "waiting_queries",
+        _ body: @escaping Unary<Request, Response>
+    ) -> TTRPC.Method {
+        let pool = pool ?? workplaces.queries
+        return unary(service, name, changes: false) { wire, context in
+            let call = Call<Response>(wire: wire, context: context)
+            call.attempt {
+                try pool.take(wire, limit: limit) {
+                    call.attempt { try body(try decode(wire.payload), call) }
+                }
+            }
+        }
+    }
+
+    /// Answered on a verification thread, unless `atOnce` has answered.
+    private func verification<Request: Message, Response: Message>(
+        _ service: ServiceName, _ name: String, changes: Bool,
+        atOnce: @escaping @Sendable (Request, Call<Response>) throws -> Bool = { _, _ in false },
+        _ body: @escaping Verifying<Request, Response>
+    ) -> TTRPC.Method {
+        let pool = workplaces.verification
+        return unary(service, name, changes: changes) { wire, context in
+            let call = Call<Response>(wire: wire, context: context)
+            call.attempt {
+                let request: Request = try decode(wire.payload)
+                if try atOnce(request, call) { return }
+                try pool.take(wire, limit: "waiting_verifications") { signatures in
+                    call.attempt { try body(request, call, signatures) }
+                }
+            }
+        }
+    }
+
+    private func unary(
+        _ service: ServiceName, _ name: String, changes: Bool,
+        _ body: @escaping @Sendable (ServerCall, CallContext) -> Void
+    ) -> TTRPC.Method {
+        TTRPC.Method(service: service.rawValue, name: name, kind: .unary) { wire in
+            admit(wire, to: service, name, changes: changes, body)
+        }
+    }
+
+    /// Answered by a stream, from the event loop or from threads that may block.
+    private func stream<Request: Message, Response: Message>(
+        _ service: ServiceName, _ name: String, in pool: WorkerPool<Void>? = nil,
+        _ body: @escaping Streaming<Request, Response>
+    ) -> TTRPC.Method {
+        TTRPC.Method(service: service.rawValue, name: name, kind: .serverStream) { wire in
+            admit(wire, to: service, name, changes: false) { wire, context in
+                let call = StreamCall<Response>(wire: wire, context: context)
+                call.attempt {
+                    let request: Request = try decode(wire.payload)
+                    guard let pool else { return try body(request, call) }
+                    try pool.take(wire, limit: "waiting_queries") {
+                        call.attempt { try body(request, call) }
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Who may
+
+    private func admit(
+        _ wire: ServerCall, to service: ServiceName, _ name: String, changes: Bool,
+        _ body: (ServerCall, CallContext) -> Void
+    ) {
+        do {
+            // A listener of another label serves what the brokers' socket does: the least.
+            let role = SocketRole(rawValue: wire.listener) ?? .broker
+            let access = try policy.current.access(of: wire.peer, to: service, on: role)
+            body(wire, CallContext(method: name, changes: changes, access: access, journal: journal))
+        } catch {
+            let nothing = Access(instances: [], mayHearOfOthers: false)
+            CallContext(method: name, changes: changes, access: nothing, journal: journal).fail(wire, error)
+        }
+    }
+}
+
+extension Call {
+    fileprivate func attempt(_ body: () throws -> Void) {
+        do {
+            try body()
+        } catch {
+            fail(error)
+        }
+    }
+}
+
+extension StreamCall {
+    fileprivate func attempt(_ body: () throws -> Void) {
+        do {
+            try body()
+        } catch {
+            fail(error)
+        }
+    }
+}
+
+extension WorkerPool {
+    /// Hands in a call. One that has ended when its turn comes is left out.
+    ///
+    /// - Throws: ``Registry/Refusal`` LIMIT_REACHED.
+    fileprivate func take(_ wire: ServerCall, limit: String, _ work: @escaping Work) throws {
+        let isTaken = submit(for: Contender(wire.peer)) { tool in
+            if !wire.isOver { work(tool) }
+        }
+        guard isTaken else {
+            throw Refusal(
+                .limitReached, "\(capacity) calls wait for a thread already. Try again in a moment.",
+                metadata: ["limit": limit])
+        }
+    }
+}

@@ -1,0 +1,164 @@
+/// A Name (RFC 5280 section 4.1.2.4) out of a certificate that was read: relative distinguished names, the largest
+/// container first.
+public struct DistinguishedName: Sendable, Hashable {
+    /// The Name's DER, whole.
+    public let der: [UInt8]
+
+    init(_ der: [UInt8]) {
+        self.der = der
+    }
+
+    /// There is no relative distinguished name in it.
+    public var isEmpty: Bool { der.count <= 2 }
+
+    /// The texts of all CommonNames, in their order; nil for one that is no text.
+    public var commonNames: [String?] { values(of: OID.commonName) }
+
+    /// The last CommonName, with what could forge a line escaped; empty where there is none.
+    public var displayCommonName: String {
+        for case let text?? in commonNames.reversed().map(Optional.some) { return NameText.escapingControls(text) }
+        return ""
+    }
+
+    /// The texts of the emailAddress attributes; nil for one that is no text.
+    public var emailAddresses: [String?] { values(of: OID.emailAddress) }
+
+    /// The texts of all attributes of a type.
+    private func values(of type: [UInt8]) -> [String?] {
+        attributeSets.joined().filter { Array(der[$0.type]) == type }.map { NameText.decode($0.value, der) }
+    }
+
+    struct Attribute {
+        var type: Range<Int>
+        var value: DERElement
+    }
+
+    /// The attributes of each relative distinguished name. The bytes were checked when the certificate was read.
+    var attributeSets: [[Attribute]] {
+        let bytes = der.span
+        var reader = DERReader(0..<bytes.count, .subject)
+        return (try? reader.attributeSets(bytes)) ?? []
+    }
+}
+
+extension DistinguishedName {
+    /// Bytes that are equal exactly where two names are, as RFC 5280 section 7.1 compares: the string type does not count,
+    /// nor do case and blanks at the ends and in rows, nor the order within a set.
+    ///
+    /// Text that does not fit its type is compared as it is.
+    public var normalized: [UInt8] {
+        var bytes: [UInt8] = []
+        for set in normalizedSets { Self.appendSized(set, to: &bytes) }
+        return bytes
+    }
+
+    /// The normalized relative distinguished names.
+    public var normalizedSets: [[UInt8]] {
+        attributeSets.map { set in
+            var encoded = set.map { attribute in
+                var bytes: [UInt8] = []
+                Self.appendSized(Array(der[attribute.type]), to: &bytes)
+                if let text = NameText.decode(attribute.value, der) {
+                    bytes.append(DERTag.utf8String)
+                    Self.appendSized(Array(NameText.fold(text).utf8), to: &bytes)
+                } else {
+                    bytes.append(attribute.value.tag)
+                    Self.appendSized(Array(der[attribute.value.content]), to: &bytes)
+                }
+                return bytes
+            }
+            encoded.sort { $0.lexicographicallyPrecedes($1) }
+            return encoded.flatMap { $0 }
+        }
+    }
+
+    private static func appendSized(_ part: [UInt8], to bytes: inout [UInt8]) {
+        for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: part.count >> shift)) }
+        bytes.append(contentsOf: part)
+    }
+
+    /// Whether this name lies in the subtree of another one: it begins with its relative distinguished names
+    /// (RFC 5280 section 4.2.1.10).
+    public func isWithin(_ base: DistinguishedName) -> Bool {
+        let (own, wanted) = (normalizedSets, base.normalizedSets)
+        return own.count >= wanted.count && zip(own, wanted).allSatisfy { $0 == $1 }
+    }
+}
+
+extension DistinguishedName: CustomStringConvertible {
+    /// RFC 4514, the smallest container first. What could forge a line is escaped, as pairs of hex digits.
+    public var description: String {
+        attributeSets.reversed().map { set in set.map(text(of:)).joined(separator: "+") }.joined(separator: ",")
+    }
+
+    private func text(of attribute: Attribute) -> String {
+        let name = AttributeName.short(Array(der[attribute.type]))
+        guard let name, let text = NameText.decode(attribute.value, der) else {
+            return (name ?? OID.text(der[attribute.type])) + "=#" + Hex.text(der[attribute.value.range])
+        }
+        return name + "=" + NameText.escapingForRFC4514(text)
+    }
+}
+
+/// Short names of attribute types: those of RFC 4514 section 3, and others that every tool prints.
+private enum AttributeName {
+    private static let names: [[UInt8]: String] = [
+        [0x55, 0x04, 0x03]: "CN", [0x55, 0x04, 0x07]: "L", [0x55, 0x04, 0x08]: "ST", [0x55, 0x04, 0x0a]: "O",
+        [0x55, 0x04, 0x0b]: "OU", [0x55, 0x04, 0x06]: "C", [0x55, 0x04, 0x09]: "STREET",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19]: "DC",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01]: "UID",
+        [0x55, 0x04, 0x04]: "SN", [0x55, 0x04, 0x05]: "serialNumber", [0x55, 0x04, 0x0c]: "title",
+        [0x55, 0x04, 0x2a]: "GN", [0x55, 0x04, 0x2b]: "initials", [0x55, 0x04, 0x2c]: "generationQualifier",
+        [0x55, 0x04, 0x2e]: "dnQualifier", [0x55, 0x04, 0x41]: "pseudonym",
+        [0x55, 0x04, 0x61]: "organizationIdentifier",
+        OID.emailAddress: "emailAddress",
+    ]
+
+    static func short(_ type: [UInt8]) -> String? { names[type] }
+}
+
+extension DERReader {
+    /// A Name: the range of the whole of it.
+    mutating func name(_ bytes: Span<UInt8>) throws(CertificateError) -> Range<Int> {
+        let start = position
+        _ = try attributeSets(bytes)
+        return start..<position
+    }
+
+    /// The attributes of a Name. Each set holds at least one, in the order of DER (RFC 5280 appendix A.1, X.690 11.6).
+    mutating func attributeSets(_ bytes: Span<UInt8>) throws(CertificateError) -> [[DistinguishedName.Attribute]] {
+        var sequence = inside(try next(bytes, tag: DERTag.sequence))
+        var sets: [[DistinguishedName.Attribute]] = []
+        while !sequence.isAtEnd {
+            var set = sequence.inside(try sequence.next(bytes, tag: DERTag.set))
+            guard !set.isAtEnd else { throw set.error(.emptySequence) }
+            var attributes: [DistinguishedName.Attribute] = []
+            var previous: Range<Int>?
+            while !set.isAtEnd {
+                let element = try set.next(bytes, tag: DERTag.sequence)
+                if let previous, !isOrdered(previous, element.range, bytes) {
+                    throw set.error(.setNotSorted, at: element.start)
+                }
+                previous = element.range
+                var attribute = set.inside(element)
+                let type = try attribute.objectIdentifier(bytes)
+                let value = try attribute.next(bytes)
+                try attribute.checkUnknown(bytes, value)
+                try attribute.finish()
+                attributes.append(DistinguishedName.Attribute(type: type, value: value))
+            }
+            sets.append(attributes)
+        }
+        return sets
+    }
+
+    /// The order of a SET OF: encodings as byte strings, the shorter one padded with zeros (X.690 11.6).
+    private func isOrdered(_ left: Range<Int>, _ right: Range<Int>, _ bytes: Span<UInt8>) -> Bool {
+        for index in 0..<max(left.count, right.count) {
+            let leftByte = index < left.count ? bytes[left.lowerBound + index] : 0
+            let rightByte = index < right.count ? bytes[right.lowerBound + index] : 0
+            if leftByte != rightByte { return leftByte < rightByte }
+        }
+        return true
+    }
+}

@@ -1,0 +1,235 @@
+public import Certificates
+internal import LMDB
+public import RegistryStore
+public import Signatures
+public import Verification
+
+/// The answer to Verify, before it is encoded.
+public struct Verdict: Sendable {
+    public var reason: VerdictReason
+    /// SN of the CA record that the path ended at, or that the reason is about.
+    public var ca: SerialNumber?
+    public var device: SerialNumber?
+    public var fingerprint: SHA256Digest?
+    /// The first moment at which time alone ends the verdict.
+    public var validUntil: Instant?
+    public var revision: Revision
+    public var registered = false
+    /// For people.
+    public var detail = ""
+
+    /// Trusted now.
+    public var isTrusted: Bool { reason == .trusted }
+}
+
+/// A question to ``Registry/verify(_:signatures:caller:completion:)``.
+public struct VerifyQuestion: Sendable {
+    public var instanceID: String
+    /// DER, the device's certificate first.
+    public var chain: [[UInt8]]
+    /// Registers nothing.
+    public var isDryRun: Bool
+    /// Another time than now.
+    public var at: Instant?
+    /// Whether the caller may hear that a device belongs to another instance.
+    public var mayHearOfOthers: Bool
+
+    /// All fields.
+    public init(instanceID: String, chain: [[UInt8]], isDryRun: Bool, at: Instant?, mayHearOfOthers: Bool) {
+        self.instanceID = instanceID
+        self.chain = chain
+        self.isDryRun = isDryRun
+        self.at = at
+        self.mayHearOfOthers = mayHearOfOthers
+    }
+}
+
+extension Registry {
+    /// How often a first sight is decided again because the registry changed under it.
+    static let firstSightAttempts = 4
+
+    /// Verify: a verdict, and for a device that is seen for the first time its registration.
+    ///
+    /// `completion` is called on this thread where nothing is to be registered, else on the writer's.
+    ///
+    /// - Parameter signatures: this thread's checker.
+    public func verify(
+        _ question: VerifyQuestion, signatures: SignatureVerifier, caller: Caller,
+        completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
+    ) {
+        do {
+            let decision = try decide(question, signatures: signatures)
+            guard let sighting = decision.sighting, !question.isDryRun else {
+                return completion(.success(decision.verdict))
+            }
+            register(sighting, of: decision.verdict, question, caller: caller, completion: completion)
+        } catch {
+            completion(.failure(error))
+        }
+    }
+
+    /// A device that was found trusted, or to be registered Pending, and is not known yet.
+    struct Sighting: Sendable {
+        var instanceID: String
+        var certificate: Certificate
+        var fingerprint: SHA256Digest
+        var contentHash: SHA256Digest
+        var signingKeyHash: SHA256Digest
+        var ca: CaID
+        var mode: DeviceRegistration
+        var path: PathRecord
+        var intermediates: [[UInt8]]
+
+        var status: DeviceStatus { mode == .pending ? .pending : .active }
+    }
+
+    struct Decision {
+        var verdict: Verdict
+        var sighting: Sighting?
+    }
+
+    func decide(_ question: VerifyQuestion, signatures: SignatureVerifier) throws -> Decision {
+        let instant = question.at ?? now
+        return try read { snapshot in
+            var verdict = Verdict(reason: .instanceUnknown, revision: try snapshot.revision())
+            if let first = question.chain.first {
+                verdict.fingerprint = SHA256Digest(hashing: first)
+            }
+            guard InstanceID.isValid(question.instanceID), let instance = try snapshot.instance(question.instanceID)
+            else {
+                verdict.detail = "there is no instance \(quoted(question.instanceID)) in this region"
+                return Decision(verdict: verdict)
+            }
+            let chain: PresentedChain
+            switch PresentedChain.parse(question.chain, limits: limits) {
+            case .success(let parsed): chain = parsed
+            case .failure(let flaw):
+                verdict.reason = flaw.reason
+                verdict.detail = flaw.detail
+                return Decision(verdict: verdict)
+            }
+            verdict.device = chain.device.serialNumber
+            var judge = Judge(
+                registry: self, snapshot: snapshot, instance: instance, chain: chain, instant: instant,
+                signatures: signatures, mayHearOfOthers: question.mayHearOfOthers)
+            return try judge.decide(verdict)
+        }
+    }
+
+    /// Registers a sighting, unless what it was decided on has changed: then it is decided again.
+    private func register(
+        _ sighting: Sighting, of verdict: Verdict, _ question: VerifyQuestion, caller: Caller,
+        completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
+    ) {
+        writer.submit(method: "Verify", caller: caller) { context in
+            try context.register(sighting)
+        } completion: { (result: Result<RegisteredSighting, any Error>) in
+            var verdict = verdict
+            switch result {
+            case .success(.registered(let revision)):
+                verdict.registered = true
+                verdict.revision = revision
+                completion(.success(verdict))
+            case .success(.known(let record, let revision)):
+                verdict.revision = revision
+                judgeKnown(record, contentHash: sighting.contentHash, &verdict)
+                completion(.success(verdict))
+            case .success(.changed):
+                // A change was committed between the verdict and its registration: what stands now decides, with a
+                // checker of its own, since this is the writer's thread.
+                completion(
+                    Result {
+                        var again = try self.decide(question, signatures: SignatureVerifier())
+                        if again.sighting != nil { again.verdict.registered = false }
+                        return again.verdict
+                    })
+            case .failure(StoreFault.storage(.diskFull)):
+                // The verdict stands; the device registers when it next connects.
+                completion(.success(verdict))
+            case .failure(let error):
+                completion(.failure(error))
+            }
+        }
+    }
+}
+
+/// What became of a sighting.
+enum RegisteredSighting: Sendable {
+    case registered(Revision)
+    case known(DeviceRecord, Revision)
+    case changed
+}
+
+extension CommandContext {
+    /// Registers a device that was seen for the first time, if all that it was decided on still stands.
+    func register(_ sighting: Registry.Sighting) throws -> RegisteredSighting {
+        let snapshot = store.snapshot
+        guard let ca = try snapshot.ca(sighting.ca), ca.status == .active, ca.deviceRegistration == sighting.mode,
+            let instance = try snapshot.instance(sighting.instanceID), instance.number == ca.instance,
+            try snapshot.keysAreGood(sighting.path)
+        else { return .changed }
+        if let record = try snapshot.device(
+            signingKeyHash: sighting.signingKeyHash, serialNumber: sighting.certificate.serialNumber,
+            contentHash: sighting.contentHash, of: instance.number)
+        {
+            return .known(record, try store.revision())
+        }
+        let record = try insertDevice(sighting, status: sighting.status, ca: ca, instance: instance)
+        return .registered(record.revision)
+    }
+
+    func insertDevice(
+        _ sighting: Registry.Sighting, status: DeviceStatus, ca: CaRecord, instance: InstanceRecord
+    ) throws -> DeviceRecord {
+        let path = try store.intern(sighting.path, certificates: sighting.intermediates).id
+        let record = DeviceRecord(
+            id: try store.newDeviceID(), instance: instance.number, ca: ca.id, path: path,
+            signingKeyHash: sighting.signingKeyHash, serialNumber: sighting.certificate.serialNumber, status: status,
+            registerTime: now, updateTime: now, revision: try nextRevision(), fingerprint: sighting.fingerprint,
+            contentHash: sighting.contentHash, der: sighting.certificate.der)
+        try store.insert(record)
+        _ = try self.record(.deviceRegistered, instance: instance, ca: ca, device: record)
+        return record
+    }
+}
+
+extension Snapshot {
+    /// No intermediate of the path has the key of an Inactive registered CA certificate of the instance, unless an Active
+    /// one has that key too.
+    func keysAreGood(_ path: PathRecord) throws -> Bool {
+        try path.intermediateKeys.allSatisfy { key in
+            try keyState(key, of: path.instance) != .inactive
+        }
+    }
+
+    func keyState(_ keyHash: SHA256Digest, of instance: InstanceNumber) throws -> RegisteredKeyState {
+        let registered = try cas(keyHash: keyHash).filter { $0.instance == instance }
+        if registered.isEmpty { return .notRegistered }
+        return registered.contains { $0.status == .active } ? .active : .inactive
+    }
+}
+
+/// What a known device's record adds to a path that is good.
+func judgeKnown(_ record: DeviceRecord, contentHash: SHA256Digest, _ verdict: inout Verdict) {
+    guard record.contentHash == contentHash else {
+        verdict.reason = .deviceSerialReused
+        verdict.detail =
+            "another certificate with this serial number, signed by the same key, is registered: fingerprint "
+            + record.fingerprint.hex
+        return
+    }
+    switch record.status {
+    case .active:
+        verdict.reason = .trusted
+    case .inactive:
+        verdict.reason = .deviceInactive
+        verdict.detail = "the device certificate was deactivated; activate it"
+    case .pending:
+        verdict.reason = .devicePending
+        verdict.detail = "the device certificate waits for its activation"
+    case .deleted:
+        verdict.reason = .deviceDeleted
+        verdict.detail = "the device certificate was deleted; only an explicit registration brings it back"
+    }
+    if record.status != .active { verdict.validUntil = nil }
+}

@@ -1,0 +1,73 @@
+internal import Certificates
+internal import RegistryStore
+internal import Signatures
+internal import Verification
+
+/// The CA records of one instance, as path validation asks for them.
+struct InstanceAnchors: VerificationEnvironment {
+    let snapshot: Snapshot
+    let instance: InstanceRecord
+    let signatures: SignatureVerifier
+
+    mutating func anchors(named subject: DistinguishedName) throws -> [TrustAnchor] {
+        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject.normalized), of: instance.number)
+            .map(TrustAnchor.init)
+    }
+
+    mutating func keyState(of certificate: Certificate) throws -> RegisteredKeyState {
+        try snapshot.keyState(SHA256Digest(hashing: certificate.publicKeyInfoBytes), of: instance.number)
+    }
+
+    mutating func signatureVerifies(_ certificate: Certificate, with issuer: Certificate) -> Bool {
+        signatures.verifies(certificate, with: issuer)
+    }
+
+    mutating func hasSoundKey(_ certificate: Certificate) -> Bool {
+        signatures.hasSoundKey(certificate)
+    }
+}
+
+/// The CA records of all other instances, to tell whose a device is: Active or not does not matter for that.
+struct ForeignAnchors: VerificationEnvironment {
+    let snapshot: Snapshot
+    let instance: InstanceRecord
+    let signatures: SignatureVerifier
+    let limit: Int
+
+    mutating func anchors(named subject: DistinguishedName) throws -> [TrustAnchor] {
+        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject.normalized), limit: limit)
+            .filter { $0.instance != instance.number }
+            .map { record in
+                var anchor = try TrustAnchor(record)
+                anchor.isActive = true
+                return anchor
+            }
+    }
+
+    mutating func keyState(of certificate: Certificate) throws -> RegisteredKeyState { .notRegistered }
+
+    mutating func signatureVerifies(_ certificate: Certificate, with issuer: Certificate) -> Bool {
+        signatures.verifies(certificate, with: issuer)
+    }
+
+    mutating func hasSoundKey(_ certificate: Certificate) -> Bool {
+        signatures.hasSoundKey(certificate)
+    }
+}
+
+extension TrustAnchor {
+    /// Where several CA certificates would do, the one that lets more devices in comes first.
+    init(_ record: CaRecord) throws {
+        self.init(
+            number: record.id.number,
+            certificate: try storedCertificate(record.der, table: "cas", id: record.id.number),
+            isActive: record.status == .active, preference: Int(record.deviceRegistration.rawValue))
+    }
+}
+
+extension RegistryLimits {
+    var verification: VerificationLimits {
+        VerificationLimits(
+            signatureChecks: signatureChecks, pathSteps: pathSteps, nameComparisons: nameComparisons)
+    }
+}

@@ -1,0 +1,283 @@
+internal import Dispatch
+internal import LMDB
+public import RegistryStore
+internal import Synchronization
+
+/// A change that is on disk, with the records that it is about, for those who mirror the registry.
+public struct CommittedChange: Sendable {
+    public var entry: ChangeRecord
+    public var instance: InstanceNumber?
+    public var ca: CaID?
+    public var device: DeviceID?
+}
+
+/// Something that follows the registry: the anchors folder, the trust map.
+///
+/// Called by the writer after each commit, in revision order, before any answer of that commit leaves. Must not throw: a
+/// mirror that cannot follow says so in its own status, and is rebuilt from the tables.
+public protocol Mirror: Sendable {
+    /// Brings the mirror to the state of `snapshot`, which holds exactly `changes` more than it has seen.
+    func apply(_ changes: [CommittedChange], _ snapshot: Snapshot)
+}
+
+/// What a command works with while it decides, inside the write transaction.
+public struct CommandContext {
+    /// The tables.
+    public let store: StoreTransaction
+    /// When the command is decided; the same for all commands of one commit.
+    public let now: WallTime
+    /// Who asked.
+    public let caller: Caller
+    /// The method of the protocol that was called.
+    public let method: String
+    fileprivate let journal: Journal
+
+    /// Appends the one entry of this command to the change log.
+    ///
+    /// - Returns: the revision that the command makes. Ask ``nextRevision()`` for it beforehand.
+    func record(
+        _ kind: ChangeKind, instance: InstanceRecord, ca: CaRecord? = nil, device: DeviceRecord? = nil
+    ) throws -> Revision {
+        let entry = ChangeRecord(
+            kind: kind, time: now, method: method, caller: caller, instanceID: instance.id, ca: ca, device: device)
+        let written = try store.append(entry)
+        journal.changes.append(
+            CommittedChange(entry: written, instance: instance.number, ca: ca?.id, device: device?.id))
+        return written.revision
+    }
+
+    /// The revision that ``record(_:instance:ca:device:)`` will make.
+    func nextRevision() throws -> Revision {
+        try store.revision().next
+    }
+}
+
+/// The changes of the commit under way.
+private final class Journal {
+    var changes: [CommittedChange] = []
+}
+
+/// The one writer: takes commands in the order in which they come, and decides as many of them in one LMDB transaction as
+/// have come while the last one was committed.
+///
+/// A command that refuses must do so before it writes. A fault in one command of several aborts the transaction, and each
+/// of them is then decided alone, so that nobody pays for another's fault.
+public final class Writer: Sendable {
+    private let store: Store
+    private let limits: RegistryLimits
+    private let clock: @Sendable () -> WallTime
+    private let mirrors: [any Mirror]
+    private let onCommit: @Sendable (Revision) -> Void
+    private let onFatal: @Sendable (StoreFault) -> Void
+    private let queue = DispatchQueue(label: "caregd.writer", qos: .userInitiated)
+    private let state = Mutex(State())
+
+    private struct State {
+        var pending: [any Command] = []
+        var isScheduled = false
+        var statistics = Statistics()
+    }
+
+    /// What the writer has done so far.
+    public struct Statistics: Sendable {
+        public var commits: UInt64 = 0
+        public var commands: UInt64 = 0
+        public var refusals: UInt64 = 0
+        public var faults: UInt64 = 0
+        /// Commands in the largest commit.
+        public var largestGroup = 0
+        /// Commands that wait now.
+        public var waiting = 0
+        /// The last commit failed for want of room.
+        public var isDiskFull = false
+    }
+
+    /// - Parameters:
+    ///   - onCommit: told the revision after each commit, once the mirrors have followed.
+    ///   - onFatal: told of a commit that failed for another reason than want of room: what the disk holds is then not
+    ///     known, and the process must end.
+    public init(
+        store: Store, limits: RegistryLimits, clock: @escaping @Sendable () -> WallTime, mirrors: [any Mirror],
+        onCommit: @escaping @Sendable (Revision) -> Void, onFatal: @escaping @Sendable (StoreFault) -> Void
+    ) {
+        self.store = store
+        self.limits = limits
+        self.clock = clock
+        self.mirrors = mirrors
+        self.onCommit = onCommit
+        self.onFatal = onFatal
+    }
+
+    /// Figures for the status and the metrics.
+    public var statistics: Statistics {
+        state.withLock { state in
+            var statistics = state.statistics
+            statistics.waiting = state.pending.count
+            return statistics
+        }
+    }
+
+    /// Hands in a command. `completion` is called once, on the writer's thread, after the commit and the mirrors.
+    func submit<Outcome: Sendable>(
+        method: String, caller: Caller, decide: @escaping @Sendable (CommandContext) throws -> Outcome,
+        completion: @escaping @Sendable (Result<Outcome, any Error>) -> Void
+    ) {
+        let command = DecidedCommand(method: method, caller: caller, decide: decide, completion: completion)
+        let mustSchedule = state.withLock { state in
+            state.pending.append(command)
+            defer { state.isScheduled = true }
+            return !state.isScheduled
+        }
+        if mustSchedule {
+            queue.async { self.drain() }
+        }
+    }
+
+    /// Waits until all that was handed in so far is done.
+    public func flush() {
+        queue.sync {}
+    }
+
+    /// Runs `body` between two commits, on the writer's thread, and waits for it.
+    public func betweenCommits<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try queue.sync(execute: body)
+    }
+
+    private func drain() {
+        while true {
+            let batch = state.withLock { state in
+                let batch = Array(state.pending.prefix(limits.commandsPerCommit))
+                state.pending.removeFirst(batch.count)
+                if batch.isEmpty { state.isScheduled = false }
+                return batch
+            }
+            if batch.isEmpty { return }
+            do {
+                try commit(batch)
+            } catch {
+                for command in batch {
+                    commitAlone(command, after: error, isOnlyOne: batch.count == 1)
+                }
+            }
+        }
+    }
+
+    private func commitAlone(_ command: any Command, after fault: any Error, isOnlyOne: Bool) {
+        var fault = fault
+        if !isOnlyOne {
+            do {
+                return try commit([command])
+            } catch {
+                fault = error
+            }
+        }
+        note { statistics in
+            statistics.faults += 1
+            if case StoreFault.storage(.diskFull) = fault { statistics.isDiskFull = true }
+        }
+        command.fail(fault)
+    }
+
+    private func commit(_ batch: [any Command]) throws {
+        let journal = Journal()
+        let now = clock()
+        do {
+            try store.write { transaction in
+                for command in batch {
+                    let context = CommandContext(
+                        store: transaction, now: now, caller: command.caller, method: command.method, journal: journal)
+                    let before = journal.changes.count
+                    try command.decide(in: context)
+                    precondition(
+                        !command.isRefused || journal.changes.count == before, "a command refused after it wrote")
+                }
+            }
+        } catch let fault as StoreFault {
+            if case .storage(.system(_, operation: .commit)) = fault { onFatal(fault) }
+            throw fault
+        }
+        note { statistics in
+            statistics.commits += journal.changes.isEmpty ? 0 : 1
+            statistics.commands += UInt64(batch.count)
+            statistics.refusals += UInt64(batch.count { $0.isRefused })
+            statistics.largestGroup = max(statistics.largestGroup, journal.changes.count)
+            if !journal.changes.isEmpty { statistics.isDiskFull = false }
+        }
+        if let last = journal.changes.last {
+            follow(journal.changes)
+            onCommit(last.entry.revision)
+        }
+        for command in batch {
+            command.complete()
+        }
+    }
+
+    private func follow(_ changes: [CommittedChange]) {
+        if mirrors.isEmpty { return }
+        do {
+            try store.read { snapshot in
+                for mirror in mirrors {
+                    mirror.apply(changes, snapshot)
+                }
+            }
+        } catch {
+            // The change is on disk and cannot be taken back; a mirror that may be behind must not be believed.
+            onFatal(.storage(.damaged))
+        }
+    }
+
+    private func note(_ change: (inout Statistics) -> Void) {
+        state.withLock { change(&$0.statistics) }
+    }
+}
+
+/// A command with its answer, whatever the answer's type.
+private protocol Command: AnyObject, Sendable {
+    var method: String { get }
+    var caller: Caller { get }
+    var isRefused: Bool { get }
+    func decide(in context: CommandContext) throws
+    func complete()
+    func fail(_ error: any Error)
+}
+
+private final class DecidedCommand<Outcome: Sendable>: Command {
+    let method: String
+    let caller: Caller
+    private let body: @Sendable (CommandContext) throws -> Outcome
+    private let completion: @Sendable (Result<Outcome, any Error>) -> Void
+    private let result = Mutex<Result<Outcome, any Error>?>(nil)
+
+    init(
+        method: String, caller: Caller, decide: @escaping @Sendable (CommandContext) throws -> Outcome,
+        completion: @escaping @Sendable (Result<Outcome, any Error>) -> Void
+    ) {
+        self.method = method
+        self.caller = caller
+        body = decide
+        self.completion = completion
+    }
+
+    var isRefused: Bool {
+        result.withLock { result in
+            if case .failure = result { true } else { false }
+        }
+    }
+
+    func decide(in context: CommandContext) throws {
+        do {
+            let outcome = try body(context)
+            result.withLock { $0 = .success(outcome) }
+        } catch let refusal as Refusal {
+            result.withLock { $0 = .failure(refusal) }
+        }
+    }
+
+    func complete() {
+        if let result = result.withLock({ $0 }) { completion(result) }
+    }
+
+    func fail(_ error: any Error) {
+        completion(.failure(error))
+    }
+}

@@ -1,0 +1,139 @@
+internal import LMDB
+internal import Signatures
+
+/// What a row of a table holds.
+protocol StoredRecord {
+    func encode(into writer: inout RecordWriter)
+    init(from reader: inout RecordReader) throws(RecordReader.Malformed)
+}
+
+/// A table whose rows are sealed: each value ends in 8 bytes of SHA-256 over the table's name, the key and the value, so
+/// that a flipped bit in either, or a row in the wrong table, is found when the row is read.
+struct SealedTable<Record: StoredRecord>: Sendable {
+    static var sealBytes: Int { 8 }
+
+    let name: String
+    let table: Table
+
+    init(_ name: String, in environment: Environment, creates: Bool) throws {
+        self.name = name
+        guard let table = try faulting({ () throws(LMDBError) in try environment.table(name, creates: creates) }) else {
+            throw StoreFault.damaged(table: name, key: [], finding: .missing)
+        }
+        self.table = table
+    }
+
+    func get(_ transaction: Transaction, _ key: [UInt8]) throws -> Record? {
+        guard let value = try faulting({ () throws(LMDBError) in try transaction.get(table, key) }) else { return nil }
+        return try open(Row(key: key, value: value))
+    }
+
+    /// The row that another table named: its absence is damage.
+    func require(_ transaction: Transaction, _ key: [UInt8]) throws -> Record {
+        guard let record = try get(transaction, key) else {
+            throw StoreFault.damaged(table: name, key: key, finding: .missing)
+        }
+        return record
+    }
+
+    func put(_ transaction: WriteTransaction, _ key: [UInt8], _ record: Record) throws {
+        let value = seal(key, record)
+        try faulting { () throws(LMDBError) in try transaction.put(table, key, value) }
+    }
+
+    func insert(_ transaction: WriteTransaction, _ key: [UInt8], _ record: Record) throws {
+        let value = seal(key, record)
+        do throws(LMDBError) {
+            try transaction.insert(table, key, value)
+        } catch .keyExists {
+            throw StoreFault.damaged(table: name, key: key, finding: .unexpected)
+        } catch {
+            throw StoreFault.storage(error)
+        }
+    }
+
+    func append(_ transaction: WriteTransaction, _ key: [UInt8], _ record: Record) throws {
+        let value = seal(key, record)
+        try faulting { () throws(LMDBError) in try transaction.append(table, key, value) }
+    }
+
+    /// Deletes a row that is known to be there.
+    func delete(_ transaction: WriteTransaction, _ key: [UInt8]) throws {
+        guard try faulting({ () throws(LMDBError) in try transaction.delete(table, key) }) else {
+            throw StoreFault.damaged(table: name, key: key, finding: .missing)
+        }
+    }
+
+    func count(_ transaction: Transaction) throws -> Int {
+        try faulting { () throws(LMDBError) in try transaction.count(table) }
+    }
+
+    /// Rows from `start` on whose keys begin with `prefix`, until `body` returns false.
+    func scan(
+        _ transaction: Transaction, prefix: [UInt8], from start: [UInt8]? = nil,
+        _ body: (_ key: [UInt8], _ record: Record) throws -> Bool
+    ) throws {
+        try scanRows(transaction, prefix: prefix, from: start) { row in try body(row.key, open(row)) }
+    }
+
+    /// The same without a look into the values, for callers that open each by themselves.
+    func scanRows(
+        _ transaction: Transaction, prefix: [UInt8], from start: [UInt8]? = nil, _ body: (Row) throws -> Bool
+    ) throws {
+        do {
+            try transaction.scan(table, from: start ?? prefix) { row in
+                guard row.key.starts(with: prefix) else { return false }
+                return try body(row)
+            }
+        } catch let error as LMDBError {
+            throw StoreFault.storage(error)
+        }
+    }
+
+    func last(_ transaction: Transaction, notAbove key: [UInt8]) throws -> (key: [UInt8], record: Record)? {
+        guard let row = try faulting({ () throws(LMDBError) in try transaction.last(table, notAbove: key) }) else {
+            return nil
+        }
+        return (row.key, try open(row))
+    }
+
+    func open(_ row: Row) throws -> Record {
+        let content = Array(row.value.dropLast(Self.sealBytes))
+        guard row.value.count >= Self.sealBytes, row.value.suffix(Self.sealBytes).elementsEqual(mark(row.key, content))
+        else { throw StoreFault.damaged(table: name, key: row.key, finding: .checksum) }
+        var reader = RecordReader(content)
+        do throws(RecordReader.Malformed) {
+            let record = try Record(from: &reader)
+            try reader.end()
+            return record
+        } catch {
+            throw StoreFault.damaged(table: name, key: row.key, finding: .encoding)
+        }
+    }
+
+    private func seal(_ key: [UInt8], _ record: Record) -> [UInt8] {
+        var writer = RecordWriter()
+        record.encode(into: &writer)
+        return writer.bytes + mark(key, writer.bytes)
+    }
+
+    private func mark(_ key: [UInt8], _ content: [UInt8]) -> ArraySlice<UInt8> {
+        var material = Array(name.utf8)
+        material.append(0)
+        material.append(UInt8(truncatingIfNeeded: key.count >> 8))
+        material.append(UInt8(truncatingIfNeeded: key.count))
+        material.append(contentsOf: key)
+        material.append(contentsOf: content)
+        return SHA256Digest(hashing: material).bytes.prefix(Self.sealBytes)
+    }
+}
+
+/// Turns LMDB's errors into the store's.
+@discardableResult
+func faulting<Result>(_ body: () throws(LMDBError) -> Result) throws(StoreFault) -> Result {
+    do throws(LMDBError) {
+        return try body()
+    } catch {
+        throw .storage(error)
+    }
+}

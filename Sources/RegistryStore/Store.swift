@@ -1,0 +1,295 @@
+internal import LMDB
+internal import Signatures
+
+/// The tables of one registry in one LMDB environment.
+///
+/// Reads run on any thread, each in its own snapshot. Writes take turns; there is one writer by design
+/// (see the Registry room), and LMDB would make a second one wait.
+public final class Store: Sendable {
+    /// The version of the tables' layout. A registry of a newer one is refused, not misread.
+    public static let schemaVersion: UInt32 = 1
+
+    let environment: Environment
+    let tables: Tables
+
+    /// Which region this registry is of, and which history it tells.
+    public struct Identity: Sendable, Equatable {
+        public var region: String
+        /// 16 random bytes in hex; new after a restore.
+        public var historyID: String
+        public var schemaVersion: UInt32
+
+        /// All fields.
+        public init(region: String, historyID: String, schemaVersion: UInt32 = Store.schemaVersion) {
+            self.region = region
+            self.historyID = historyID
+            self.schemaVersion = schemaVersion
+        }
+    }
+
+    /// All tables, one handle each.
+    struct Tables: Sendable {
+        let meta: SealedTable<MetaRecord>
+        let instances: SealedTable<InstanceRecord>
+        let codes: SealedTable<CodeRecord>
+        let cas: SealedTable<CaRecord>
+        let casBySerialNumber: SealedTable<NumberRecord>
+        let casBySerialHash: SealedTable<NumberRecord>
+        let casByInstance: SealedTable<NumberRecord>
+        let casByFingerprint: SealedTable<NumberRecord>
+        let casByKey: SealedTable<NumberRecord>
+        let casBySubject: SealedTable<NumberRecord>
+        let devices: SealedTable<DeviceRecord>
+        let devicesByIdentity: SealedTable<NumberRecord>
+        let devicesByContent: SealedTable<NumberRecord>
+        let devicesByCa: SealedTable<ListedDevice>
+        let paths: SealedTable<PathRecord>
+        let pathsByContent: SealedTable<NumberRecord>
+        let intermediates: SealedTable<IntermediateRecord>
+        let tallies: SealedTable<Tally>
+        let changes: SealedTable<ChangeRecord>
+
+        init(_ environment: Environment, creates: Bool) throws {
+            meta = try SealedTable("meta", in: environment, creates: creates)
+            instances = try SealedTable("instances", in: environment, creates: creates)
+            codes = try SealedTable("codes", in: environment, creates: creates)
+            cas = try SealedTable("cas", in: environment, creates: creates)
+            casBySerialNumber = try SealedTable("cas_by_sn", in: environment, creates: creates)
+            casBySerialHash = try SealedTable("cas_by_sn_hash", in: environment, creates: creates)
+            casByInstance = try SealedTable("cas_by_instance", in: environment, creates: creates)
+            casByFingerprint = try SealedTable("cas_by_fingerprint", in: environment, creates: creates)
+            casByKey = try SealedTable("cas_by_key", in: environment, creates: creates)
+            casBySubject = try SealedTable("cas_by_subject", in: environment, creates: creates)
+            devices = try SealedTable("devices", in: environment, creates: creates)
+            devicesByIdentity = try SealedTable("devices_by_identity", in: environment, creates: creates)
+            devicesByContent = try SealedTable("devices_by_content", in: environment, creates: creates)
+            devicesByCa = try SealedTable("devices_by_ca", in: environment, creates: creates)
+            paths = try SealedTable("paths", in: environment, creates: creates)
+            pathsByContent = try SealedTable("paths_by_content", in: environment, creates: creates)
+            intermediates = try SealedTable("intermediates", in: environment, creates: creates)
+            tallies = try SealedTable("tallies", in: environment, creates: creates)
+            changes = try SealedTable("changes", in: environment, creates: creates)
+        }
+    }
+
+    /// Opens the data file `path`.
+    ///
+    /// - Parameters:
+    ///   - creating: where given, an environment without tables becomes a new registry of this identity.
+    ///   - isReadOnly: for `check` and for reading a backup.
+    /// - Throws: ``StoreFault``.
+    public init(path: String, creating identity: Identity?, isReadOnly: Bool = false) throws {
+        environment = try faulting { () throws(LMDBError) in
+            try Environment(path: path, isReadOnly: isReadOnly)
+        }
+        let environment = environment
+        let isNew = try faulting { () throws(LMDBError) in try environment.table("meta", creates: false) } == nil
+        tables = try Tables(environment, creates: isNew && identity != nil && !isReadOnly)
+        if isNew, let identity {
+            try write { transaction in try transaction.putIdentity(identity) }
+        }
+        if !isReadOnly {
+            try faulting { () throws(LMDBError) in try environment.clearStaleReaders() }
+        }
+    }
+
+    /// Runs `body` in a consistent snapshot.
+    public func read<Result>(_ body: (Snapshot) throws -> Result) throws -> Result {
+        do {
+            return try environment.read { transaction in
+                try body(Snapshot(tables: tables, transaction: transaction))
+            }
+        } catch let error as LMDBError {
+            throw StoreFault.storage(error)
+        }
+    }
+
+    /// Runs `body` in the write transaction; when this returns, what it wrote is on disk. What it throws aborts.
+    public func write<Result>(_ body: (StoreTransaction) throws -> Result) throws -> Result {
+        do {
+            return try environment.write { transaction in
+                let writing = try StoreTransaction(tables: tables, transaction: transaction)
+                let result = try body(writing)
+                try writing.flush()
+                return result
+            }
+        } catch let error as LMDBError {
+            throw StoreFault.storage(error)
+        }
+    }
+
+    /// The bytes that the data file must have at least, by the last commit's own account.
+    public func neededBytes() throws -> Int {
+        try faulting { () throws(LMDBError) in try environment.extent().neededBytes }
+    }
+
+    /// Writes a compacted, consistent copy to a file descriptor.
+    public func copy(to descriptor: Int32) throws {
+        try faulting { () throws(LMDBError) in try environment.copyCompacted(to: descriptor) }
+    }
+}
+
+/// What the registry held at one moment. Good inside ``Store/read(_:)`` only.
+public struct Snapshot {
+    let tables: Store.Tables
+    let transaction: Transaction
+
+    /// Which registry this is.
+    public func identity() throws -> Store.Identity {
+        let schema: UInt32 = integer(bigEndian: try meta(.schemaVersion))
+        return Store.Identity(
+            region: String(decoding: try meta(.region), as: UTF8.self),
+            historyID: String(decoding: try meta(.historyID), as: UTF8.self), schemaVersion: schema)
+    }
+
+    /// The last committed change.
+    public func revision() throws -> Revision {
+        try lastChange()?.revision ?? Revision(0)
+    }
+
+    func meta(_ key: MetaKey) throws -> [UInt8] {
+        try tables.meta.require(transaction, Array(key.rawValue.utf8)).value
+    }
+}
+
+enum MetaKey: String {
+    case schemaVersion = "schema_version"
+    case region
+    case historyID = "history_id"
+    case lastIdentifier = "last_identifier"
+    case lastInstanceNumber = "last_instance_number"
+}
+
+/// The open write transaction. Good inside ``Store/write(_:)`` only.
+///
+/// Counters and the last given identifier are kept in memory and written once, when the transaction ends.
+public final class StoreTransaction {
+    let tables: Store.Tables
+    let transaction: WriteTransaction
+    private var tallyChanges: [TallyOwner: Tally] = [:]
+    private var lastIdentifier: UInt64?
+    private var lastChangeHash: SHA256Digest?
+    private var lastRevision: Revision?
+
+    init(tables: Store.Tables, transaction: WriteTransaction) throws {
+        self.tables = tables
+        self.transaction = transaction
+    }
+
+    /// The same, to read from: it shows what was written so far, except for the tallies.
+    public var snapshot: Snapshot { Snapshot(tables: tables, transaction: transaction) }
+
+    /// The revision of the last change, of this transaction or before it.
+    public func revision() throws -> Revision {
+        if let lastRevision { return lastRevision }
+        let revision = try snapshot.revision()
+        lastRevision = revision
+        return revision
+    }
+
+    /// Appends an entry to the change log as the next revision.
+    ///
+    /// - Parameter entry: its `revision` and `hash` are set here.
+    /// - Returns: the entry as it was written.
+    @discardableResult
+    public func append(_ entry: ChangeRecord) throws -> ChangeRecord {
+        try append(entry, as: try revision().next)
+    }
+
+    func append(_ entry: ChangeRecord, as revision: Revision) throws -> ChangeRecord {
+        let previous = try lastChangeHash ?? snapshot.lastChange()?.hash ?? ChangeRecord.chainStart
+        var entry = entry
+        entry.revision = revision
+        entry.hash = entry.chainHash(after: previous)
+        try tables.changes.append(transaction, bigEndianBytes(revision.number), entry)
+        lastChangeHash = entry.hash
+        lastRevision = revision
+        return entry
+    }
+
+    /// A number that no record has had.
+    func newIdentifier() throws -> UInt64 {
+        let last: UInt64 = try lastIdentifier ?? integer(bigEndian: snapshot.meta(.lastIdentifier))
+        lastIdentifier = last + 1
+        return last + 1
+    }
+
+    func newInstanceNumber() throws -> InstanceNumber {
+        let last: UInt32 = integer(bigEndian: try snapshot.meta(.lastInstanceNumber))
+        try put(.lastInstanceNumber, bigEndianBytes(last + 1))
+        return InstanceNumber(last + 1)
+    }
+
+    /// Adds to a tally when the transaction ends.
+    func count(_ owner: TallyOwner, _ change: (inout Tally) -> Void) {
+        change(&tallyChanges[owner, default: Tally()])
+    }
+
+    /// A tally with what this transaction has changed in it.
+    func tally(_ owner: TallyOwner) throws -> Tally {
+        try snapshot.tally(owner) + (tallyChanges[owner] ?? Tally())
+    }
+
+    /// Takes a tally out: its owner is gone.
+    func dropTally(_ owner: TallyOwner) throws {
+        tallyChanges[owner] = nil
+        if try tables.tallies.get(transaction, owner.key) != nil {
+            try tables.tallies.delete(transaction, owner.key)
+        }
+    }
+
+    func putIdentity(_ identity: Store.Identity) throws {
+        try put(.schemaVersion, bigEndianBytes(identity.schemaVersion))
+        try put(.region, Array(identity.region.utf8))
+        try put(.historyID, Array(identity.historyID.utf8))
+        try put(.lastIdentifier, bigEndianBytes(UInt64(0)))
+        try put(.lastInstanceNumber, bigEndianBytes(UInt32(0)))
+    }
+
+    func put(_ key: MetaKey, _ value: [UInt8]) throws {
+        try tables.meta.put(transaction, Array(key.rawValue.utf8), MetaRecord(value))
+    }
+
+    func flush() throws {
+        for (owner, change) in tallyChanges where change != Tally() {
+            try tables.tallies.put(transaction, owner.key, try snapshot.tally(owner) + change)
+        }
+        tallyChanges = [:]
+        if let lastIdentifier {
+            try put(.lastIdentifier, bigEndianBytes(lastIdentifier))
+        }
+    }
+}
+
+extension Snapshot {
+    func tally(_ owner: TallyOwner) throws -> Tally {
+        try tables.tallies.get(transaction, owner.key) ?? Tally()
+    }
+
+    /// What the whole region holds.
+    public func regionTally() throws -> Tally {
+        try tally(.region)
+    }
+
+    /// What an instance holds.
+    public func tally(of instance: InstanceNumber) throws -> Tally {
+        try tally(.instance(instance))
+    }
+
+    /// The devices under a CA record.
+    public func tally(of ca: CaID) throws -> Tally {
+        try tally(.ca(ca))
+    }
+}
+
+extension StoreTransaction {
+    /// What an instance holds, with what this transaction has changed.
+    public func tally(of instance: InstanceNumber) throws -> Tally {
+        try tally(.instance(instance))
+    }
+
+    /// The devices under a CA record, with what this transaction has changed.
+    public func tally(of ca: CaID) throws -> Tally {
+        try tally(.ca(ca))
+    }
+}

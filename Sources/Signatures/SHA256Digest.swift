@@ -1,0 +1,84 @@
+internal import COpenSSL
+
+/// A SHA-256 digest (FIPS 180-4).
+public struct SHA256Digest: Hashable, Sendable {
+    /// Bytes of a digest.
+    public static let byteCount = 32
+
+    private let words: InlineArray<4, UInt64>
+
+    /// The digest of some bytes.
+    public init(hashing message: [UInt8]) {
+        self.init(hashing: message[...])
+    }
+
+    /// The digest of some bytes.
+    public init(hashing message: ArraySlice<UInt8>) {
+        var digest = [UInt8](repeating: 0, count: Self.byteCount)
+        // Safe: reads the slice and writes 32 bytes, for the duration of the call.
+        unsafe message.withUnsafeBufferPointer { source in
+            unsafe digest.withUnsafeMutableBufferPointer { target in
+                _ = unsafe SHA256(source.baseAddress, source.count, target.baseAddress)
+            }
+        }
+        self.init(words: digest)
+    }
+
+    /// A digest that was kept; nil where the bytes are not 32.
+    public init?(bytes: [UInt8]) {
+        guard bytes.count == Self.byteCount else { return nil }
+        self.init(words: bytes)
+    }
+
+    private init(words bytes: [UInt8]) {
+        var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
+        for (index, byte) in bytes.enumerated() { words[index / 8] = words[index / 8] << 8 | UInt64(byte) }
+        self.words = words
+    }
+
+    /// The 32 bytes.
+    public var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Self.byteCount)
+        for index in 0..<4 {
+            for shift in stride(from: UInt64(56), through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: words[index] >> shift))
+            }
+        }
+        return bytes
+    }
+
+    /// 64 lowercase hex digits.
+    public var hex: String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for byte in bytes {
+            text.append(digits[Int(byte >> 4)])
+            text.append(digits[Int(byte & 15)])
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    public static func == (left: SHA256Digest, right: SHA256Digest) -> Bool {
+        left.words[0] == right.words[0] && left.words[1] == right.words[1] && left.words[2] == right.words[2]
+            && left.words[3] == right.words[3]
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        for index in 0..<4 { hasher.combine(words[index]) }
+    }
+}
+
+extension SHA256Digest: Comparable {
+    /// The order of the bytes.
+    public static func < (left: SHA256Digest, right: SHA256Digest) -> Bool {
+        for index in 0..<4 where left.words[index] != right.words[index] {
+            return left.words[index] < right.words[index]
+        }
+        return false
+    }
+}
+
+extension SHA256Digest: CustomStringConvertible {
+    public var description: String { hex }
+}

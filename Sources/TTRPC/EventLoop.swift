@@ -1,0 +1,450 @@
+internal import CEpoll
+internal import Glibc
+internal import Synchronization
+
+/// One thread with its epoll: it reads, decodes, calls the handlers, and writes, for the connections that it has.
+///
+/// Owner of all that varies: its thread. Others leave what they have in the inbox, under its lock.
+@safe final class EventLoop: @unchecked Sendable {
+    enum Message: Sendable {
+        case answer(ServerCall, Answer)
+        case connection(descriptor: Int32, label: String, usesReserve: Bool)
+        /// Somebody gave request bytes back.
+        case budget
+        /// Somebody asks whether the loop goes round.
+        case probe(@Sendable () -> Void)
+        case drain
+        case abort
+    }
+
+    private struct Inbox {
+        var messages: [Message] = []
+        var isSignalled = false
+        var isClosed = false
+    }
+
+    /// The gRPC code of a call whose caller is gone.
+    static let cancelled: Int32 = 1
+    static let wakeToken = UInt64.max
+    static let listenerTokens = UInt64(UInt32.max) << 32
+    private static let eventsPerTurn = 128
+
+    let server: ServerCore
+    let epoll: Int32
+    private let wake: Int32
+    private let inbox = Mutex(Inbox())
+    private let thread = Atomic<UInt>(0)
+    private let input: UnsafeMutableRawBufferPointer
+
+    private(set) var now: Int64 = 0
+    private(set) var isDraining = false
+    var connections: [Connection?] = []
+    private var generations: [UInt32] = []
+    private var freeSlots: [Int] = []
+    private var connectionCount = 0
+    private var dirty: [Connection] = []
+    private var ready: [Connection] = []
+    private var waitingForBudget: [Connection] = []
+    private var deadlines = Deadlines()
+    private var stallCheck: Int64?
+    private var spareBuffers: [[UInt8]] = []
+    var acceptor: Acceptor?
+
+    init(server: ServerCore) throws(SocketError) {
+        self.server = server
+        epoll = cepoll_create()
+        wake = cepoll_eventfd_create()
+        unsafe input = .allocate(byteCount: ServerLimits.readBytes, alignment: 16)
+        guard epoll >= 0 else { throw .system(operation: "epoll_create1", errno: -epoll) }
+        guard wake >= 0 else { throw .system(operation: "eventfd", errno: -wake) }
+        let result = cepoll_add(epoll, wake, UInt32(cepoll_readable), Self.wakeToken)
+        guard result == 0 else { throw .system(operation: "epoll_ctl", errno: -result) }
+    }
+
+    deinit {
+        unsafe input.deallocate()
+        if epoll >= 0 { cepoll_close(epoll) }
+        if wake >= 0 { cepoll_close(wake) }
+    }
+
+    var isCurrent: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    // MARK: Any thread
+
+    func startThread() throws(SocketError) {
+        let context = unsafe Unmanaged.passRetained(self).toOpaque()
+        // Safe: the new thread takes over the reference, and nobody else has it.
+        let result = unsafe cepoll_thread_start(
+            { context in
+                guard let context = unsafe context else { return }
+                unsafe Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue().run()
+            }, context)
+        guard result == 0 else {
+            unsafe Unmanaged<EventLoop>.fromOpaque(context).release()
+            throw .system(operation: "pthread_create", errno: -result)
+        }
+    }
+
+    /// False where the loop has ended.
+    @discardableResult func post(_ message: Message) -> Bool {
+        let (isTaken, mustSignal) = inbox.withLock { inbox in
+            if inbox.isClosed { return (false, false) }
+            inbox.messages.append(message)
+            defer { inbox.isSignalled = true }
+            return (true, !inbox.isSignalled)
+        }
+        if mustSignal { cepoll_eventfd_signal(wake) }
+        return isTaken
+    }
+
+    func deliver(_ answer: Answer, for call: ServerCall) {
+        if isCurrent {
+            apply(answer, for: call)
+        } else {
+            post(.answer(call, answer))
+        }
+    }
+
+    // MARK: The loop
+
+    private func run() {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
+        var events = [cepoll_event](repeating: cepoll_event(), count: Self.eventsPerTurn)
+        now = cepoll_monotonic_nanoseconds()
+        while !(isDraining && connectionCount == 0) {
+            let timeout = waitMilliseconds()
+            let count = unsafe events.withUnsafeMutableBufferPointer {
+                unsafe Int(cepoll_wait(epoll, $0.baseAddress, Int32($0.count), timeout))
+            }
+            now = cepoll_monotonic_nanoseconds()
+            for index in 0..<max(0, count) { handle(events[index]) }
+            takeReady()
+            expire()
+            checkForStalls()
+            acceptor?.retry()
+            flushDirty()
+        }
+        end()
+    }
+
+    private func handle(_ event: cepoll_event) {
+        if event.token == Self.wakeToken {
+            cepoll_eventfd_clear(wake)
+            takeMessages()
+        } else if event.token >= Self.listenerTokens {
+            acceptor?.accept(Int(event.token - Self.listenerTokens))
+        } else if let connection = connection(event.token) {
+            if event.events & UInt32(cepoll_hung_up) != 0 {
+                connection.isHungUp = true
+                // Nobody is there any more, and nothing that was sent is to be read.
+                if connection.interest & UInt32(cepoll_readable) == 0 { return connection.close() }
+            }
+            if event.events & UInt32(cepoll_readable) != 0 { connection.readable() }
+            connection.flush()
+        }
+    }
+
+    private func takeMessages() {
+        let messages = inbox.withLock { inbox in
+            inbox.isSignalled = false
+            let messages = inbox.messages
+            inbox.messages = []
+            return messages
+        }
+        for message in messages {
+            switch message {
+            case .answer(let call, let answer): apply(answer, for: call)
+            case .connection(let descriptor, let label, let usesReserve):
+                add(descriptor, label: label, usesReserve: usesReserve)
+            case .budget:
+                let waiting = waitingForBudget
+                waitingForBudget = []
+                for connection in waiting where connection.pause == .budget { markReady(connection) }
+            case .probe(let answer): answer()
+            case .drain: drain()
+            case .abort:
+                isDraining = true
+                closeListeners()
+                for connection in connections { connection?.close() }
+            }
+        }
+    }
+
+    private func takeReady() {
+        let turn = ready
+        ready.removeAll(keepingCapacity: true)
+        for connection in turn {
+            connection.isReady = false
+            connection.resume()
+        }
+    }
+
+    private func flushDirty() {
+        // A flush may call back, and whoever is called may answer on another connection: that one joins the list.
+        var index = 0
+        while index < dirty.count {
+            let connection = dirty[index]
+            connection.isDirty = false
+            connection.flush()
+            index += 1
+        }
+        dirty.removeAll(keepingCapacity: true)
+    }
+
+    private func waitMilliseconds() -> Int32 {
+        guard ready.isEmpty else { return 0 }
+        let moments = [deadlines.first, stallCheck, acceptor?.retryNanoseconds].compactMap { $0 }
+        guard let next = moments.min() else { return -1 }
+        return Int32(min(max(0, (next - now + 999_999) / 1_000_000), 60_000))
+    }
+
+    // MARK: Calls
+
+    func dispatch(_ request: ConnectionState<ServerCall>.Request, on connection: Connection) {
+        if isDraining { return connection.append(server.failure(.shuttingDown), on: request.stream) }
+        let method = server.methods.methods[request.method]
+        let start = server.observe == nil ? 0 : cepoll_monotonic_nanoseconds()
+        let call = ServerCall(request, method, on: connection, startNanoseconds: start)
+        if request.timeoutNanoseconds < 0 {
+            let refusal = server.failure(.deadlineExceeded)
+            connection.append(refusal, on: request.stream)
+            return record(call, status: refusal.code)
+        }
+        connection.dispatching = call
+        method.handler(call)
+        guard connection.dispatching === call else { return }
+        connection.dispatching = nil
+        guard connection.phase == .open else { return }
+        connection.state.begin(request, call)
+        server.callsInFlight.add(1, ordering: .relaxed)
+        if request.timeoutNanoseconds > 0 {
+            let nanoseconds =
+                cepoll_monotonic_nanoseconds() + min(request.timeoutNanoseconds, ServerCall.longestTimeout)
+            setTimer(at: nanoseconds, token: connection.token, stream: request.stream)
+        }
+    }
+
+    /// Takes an answer of a call's owner, where the call still waits for one.
+    private func apply(_ answer: Answer, for call: ServerCall) {
+        let connection = call.connection
+        let isDispatching = connection.dispatching === call
+        guard connection.phase == .open, isDispatching || connection.state.call(on: call.stream) === call else {
+            if case .message(let payload) = answer {
+                connection.postedBytes.subtract(payload.count, ordering: .sequentiallyConsistent)
+            }
+            return
+        }
+        connection.takeSpareBuffer()
+        markDirty(connection)
+        var status: Int32 = 0
+        switch answer {
+        case .message(let payload):
+            connection.appliedBytes += payload.count
+            return AnswerFrame.appendData(payload, stream: call.stream, to: &connection.output)
+        case .response(let payload):
+            let limit = server.limits.frameBytes
+            if !AnswerFrame.appendResponse(payload, stream: call.stream, limit: limit, to: &connection.output) {
+                let failure = server.failure(.responseTooLarge(limit: limit))
+                connection.append(failure, on: call.stream)
+                status = failure.code
+            }
+        case .failure(let failure):
+            connection.append(failure, on: call.stream)
+            status = failure.code
+        case .finish: AnswerFrame.appendEndOfStream(call.stream, to: &connection.output)
+        }
+        if isDispatching {
+            connection.dispatching = nil
+            record(call, status: status)
+        } else {
+            connection.state.end(call.stream)
+            forget(call, status: status)
+            connection.giveBack()
+        }
+    }
+
+    /// A call that was in flight is so no longer.
+    func forget(_ call: ServerCall, status: Int32) {
+        server.callsInFlight.subtract(1, ordering: .relaxed)
+        call.markOver()
+        record(call, status: status)
+        if call.deadline != nil {
+            deadlines.noteStale { entry in
+                guard let connection = connection(entry.token) else { return false }
+                return entry.stream == 0 || connection.state.call(on: entry.stream)?.deadline != nil
+            }
+        }
+    }
+
+    func record(_ call: ServerCall, status: Int32) {
+        guard let observe = server.observe else { return }
+        observe(
+            CallRecord(
+                service: call.service, method: call.method, status: status,
+                durationNanoseconds: cepoll_monotonic_nanoseconds() - call.startNanoseconds))
+    }
+
+    // MARK: Time
+
+    func setTimer(at nanoseconds: Int64, token: UInt64, stream: UInt32) {
+        deadlines.insert(.init(nanoseconds: nanoseconds, token: token, stream: stream))
+    }
+
+    private func expire() {
+        while let entry = deadlines.popFirst(dueAt: now) {
+            guard let connection = connection(entry.token) else { continue }
+            if entry.stream == 0 {
+                connection.close()
+                continue
+            }
+            // The stream id may have a new call, with a later deadline and an entry of its own.
+            guard let call = connection.state.call(on: entry.stream), let deadline = call.deadline,
+                ContinuousClock.now.advanced(by: .milliseconds(1)) >= deadline
+            else { continue }
+            connection.state.end(entry.stream)
+            let failure = server.failure(.deadlineExceeded)
+            connection.append(failure, on: entry.stream)
+            forget(call, status: failure.code)
+            connection.giveBack()
+        }
+    }
+
+    private var stallCheckInterval: Int64 { min(max(server.limits.stall.nanoseconds / 8, 5_000_000), 1_000_000_000) }
+
+    func watchForStalls() {
+        if stallCheck == nil { stallCheck = now + stallCheckInterval }
+    }
+
+    private func checkForStalls() {
+        guard let moment = stallCheck, moment <= now else { return }
+        stallCheck = nil
+        let isShort = server.budget.isShort
+        for case let connection? in connections {
+            if connection.isStalled(at: now, isShort: isShort) {
+                server.cutOff.add(1, ordering: .relaxed)
+                connection.close()
+            } else if connection.pendingOutput > 0 || connection.state.isInsideFrame {
+                watchForStalls()
+            }
+        }
+    }
+
+    // MARK: Connections
+
+    func connection(_ token: UInt64) -> Connection? {
+        let slot = Int(token & 0xffff_ffff)
+        guard slot < connections.count, let connection = connections[slot], connection.token == token else {
+            return nil
+        }
+        return connection
+    }
+
+    private func add(_ descriptor: Int32, label: String, usesReserve: Bool) {
+        guard !isDraining, let peer = PeerCredentials(ofPeerOf: descriptor) else {
+            cepoll_close(descriptor)
+            return server.connectionClosed(usesReserve: usesReserve)
+        }
+        if freeSlots.isEmpty {
+            freeSlots.append(connections.count)
+            connections.append(nil)
+            generations.append(0)
+        }
+        let slot = freeSlots.removeLast()
+        generations[slot] = (generations[slot] + 1) & 0x7fff_ffff
+        let token = UInt64(generations[slot]) << 32 | UInt64(slot)
+        let connection = Connection(
+            loop: self, descriptor: descriptor, token: token, peer: peer, label: label, usesReserve: usesReserve)
+        connections[slot] = connection
+        connectionCount += 1
+        if cepoll_add(epoll, descriptor, connection.interest, token) != 0 { connection.close() }
+    }
+
+    func remove(_ connection: Connection) {
+        let slot = Int(connection.token & 0xffff_ffff)
+        connections[slot] = nil
+        freeSlots.append(slot)
+        connectionCount -= 1
+        _ = cepoll_remove(epoll, connection.descriptor)
+        cepoll_close(connection.descriptor)
+        server.connectionClosed(usesReserve: connection.usesReserve)
+    }
+
+    func markDirty(_ connection: Connection) {
+        guard !connection.isDirty, connection.phase != .closed else { return }
+        connection.isDirty = true
+        dirty.append(connection)
+    }
+
+    func markReady(_ connection: Connection) {
+        guard !connection.isReady, connection.phase == .open else { return }
+        connection.isReady = true
+        ready.append(connection)
+    }
+
+    func waitForBudget(_ connection: Connection) {
+        waitingForBudget.append(connection)
+    }
+
+    // MARK: Buffers
+
+    func receive(_ descriptor: Int32, atMost capacity: Int) -> Int {
+        unsafe Int(cepoll_socket_receive(descriptor, input.baseAddress, min(capacity, input.count)))
+    }
+
+    /// What was received last. Nothing is received while the body runs: only the loop's turn does that.
+    func withInput(_ count: Int, _ body: (Span<UInt8>) -> Void) {
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: input[..<count]).bindMemory(to: UInt8.self)
+        body(unsafe Span(_unsafeElements: bytes))
+    }
+
+    func takeSpareBuffer() -> [UInt8] { spareBuffers.popLast() ?? [] }
+
+    func keepSpareBuffer(_ buffer: consuming [UInt8]) {
+        let capacity = buffer.capacity
+        guard capacity > 0, capacity <= ServerLimits.spareBufferBytes else { return }
+        guard spareBuffers.count < ServerLimits.spareBuffers else { return }
+        buffer.removeAll(keepingCapacity: true)
+        spareBuffers.append(buffer)
+    }
+
+    // MARK: The end
+
+    private func drain() {
+        isDraining = true
+        closeListeners()
+        for case let connection? in connections {
+            // What was sent before is read, so that it gets an answer.
+            connection.readable()
+            for call in Array(connection.state.calls) where call.kind == .serverStream {
+                connection.state.end(call.stream)
+                let failure = server.failure(.shuttingDown)
+                connection.append(failure, on: call.stream)
+                forget(call, status: failure.code)
+            }
+            markDirty(connection)
+        }
+    }
+
+    private func closeListeners() {
+        acceptor?.close()
+        acceptor = nil
+    }
+
+    private func end() {
+        let rest = inbox.withLock { inbox in
+            inbox.isClosed = true
+            let rest = inbox.messages
+            inbox.messages = []
+            return rest
+        }
+        for case .connection(let descriptor, _, let usesReserve) in rest {
+            cepoll_close(descriptor)
+            server.connectionClosed(usesReserve: usesReserve)
+        }
+        connections = []
+        dirty = []
+        ready = []
+        waitingForBudget = []
+        server.loopEnded()
+    }
+}

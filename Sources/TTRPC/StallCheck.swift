@@ -1,0 +1,27 @@
+internal import CEpoll
+
+extension Connection {
+    /// Whether the peer owes the rest of a frame, or leaves answers unread, for longer than it may.
+    ///
+    /// While others wait for room in the request budget, a frame has to be whole in that time; otherwise any progress
+    /// is enough. Time in which reading was paused does not count.
+    func isStalled(at now: Int64, isShort: Bool) -> Bool {
+        let stall = limits.stall.nanoseconds
+        if pendingOutput > 0 {
+            // The kernel tells of room late, so ask it what the peer has read.
+            let unread = Int(cepoll_socket_unread_by_peer(descriptor))
+            if unread < unreadByPeer { outputNanoseconds = now }
+            unreadByPeer = unread
+            if now - outputNanoseconds >= stall { return true }
+        }
+        guard phase == .open, state.isInsideFrame, pause == .none, !inputEnded else {
+            frameNanoseconds = now
+            return false
+        }
+        if watchedFrame != state.frameCount {
+            watchedFrame = state.frameCount
+            frameNanoseconds = now
+        }
+        return now - (isShort ? min(frameNanoseconds, inputNanoseconds) : inputNanoseconds) >= stall
+    }
+}

@@ -1,0 +1,346 @@
+public import Certificates
+
+/// Builds and validates paths (RFC 5280 section 6.1, RFC 4158) from a device certificate to the anchors of an instance.
+///
+/// Depth first, the best candidates first, all of them within a budget of work: key identifiers order the search and decide
+/// nothing. The order depends on the certificates alone, never on that in which they were sent or registered, so that the same
+/// question has the same answer.
+public struct PathSearch<Environment: VerificationEnvironment> {
+    /// What became of a search.
+    public enum Outcome {
+        /// A path that keeps every rule was accepted.
+        case accepted
+        /// No path was. The flaws of the one that came closest; empty where paths were found, and none of them accepted.
+        case refused([Flaw], anchor: TrustAnchor?)
+    }
+
+    private let chain: [ChainLink]
+    private let instant: Instant
+    private let ignoresDevicePeriod: Bool
+    private let limits: VerificationLimits
+    private var budget: WorkBudget
+    /// The registry that is asked, with what it remembers.
+    public private(set) var environment: Environment
+    private var verified: [LinkName: Bool] = [:]
+    private var anchors: [[UInt8]: [AnchorLink]] = [:]
+    private var closest: Attempt?
+
+    private struct LinkName: Hashable {
+        var subject: Int
+        var issuerKey: ArraySlice<UInt8>
+    }
+
+    /// A certificate of the chain that was sent.
+    fileprivate struct ChainLink {
+        let certificate: Certificate
+        let name: String
+        let subject: [UInt8]
+        let issuer: [UInt8]
+        /// What bars it as an intermediate.
+        let intermediateFlaws: [Flaw]
+    }
+
+    private struct AnchorLink {
+        let anchor: TrustAnchor
+        let name: String
+        let flaws: [Flaw]
+    }
+
+    private enum Candidate {
+        case anchor(AnchorLink)
+        case intermediate(Int)
+    }
+
+    /// A path that was tried, and what is in its way.
+    private struct Attempt {
+        var flaws: [Flaw]
+        var anchor: TrustAnchor?
+        /// All its signatures verify.
+        var isSigned: Bool
+
+        /// How close it came: signed paths first, then the one whose first flaw an operator would mend last.
+        var closeness: (Int, UInt8) { (isSigned ? 1 : 0, flaws.map(\.reason.rawValue).min() ?? .max) }
+    }
+
+    /// - Parameters:
+    ///   - device: the end entity.
+    ///   - others: what was sent beside it, in any order; superfluous ones do no harm.
+    ///   - instant: the moment to answer for.
+    ///   - ignoresDevicePeriod: for a device that is registered ahead of its time, or behind it.
+    public init(
+        device: Certificate, others: [Certificate], at instant: Instant, limits: VerificationLimits,
+        ignoresDevicePeriod: Bool = false, environment: Environment
+    ) {
+        self.instant = instant
+        self.ignoresDevicePeriod = ignoresDevicePeriod
+        self.limits = limits
+        budget = WorkBudget(limits)
+        self.environment = environment
+        chain = ([device] + others).enumerated().map { index, certificate in
+            ChainLink(index: index, certificate, at: instant, limits)
+        }
+    }
+
+    /// Searches for a path that `accept` takes.
+    ///
+    /// - Parameter accept: is given each path that keeps every rule, the best one first, until it returns true.
+    public mutating func run(accept: (ValidatedPath) throws -> Bool) throws -> Outcome {
+        let deviceFlaws = try ownFlaws()
+        // Nothing that a path could say would matter.
+        if deviceFlaws.contains(where: { $0.reason.rawValue < VerdictReason.caUnknown.rawValue }) {
+            return .refused(deviceFlaws, anchor: nil)
+        }
+        var wasFound = false
+        if deviceFlaws.isEmpty {
+            var isAccepted = false
+            try extend([], diagnosing: false) { path in
+                wasFound = true
+                isAccepted = try accept(path)
+                return isAccepted
+            }
+            if isAccepted { return .accepted }
+        }
+        if let exhausted = budget.exhausted {
+            return .refused([Flaw(.chainInvalid, exhausted)] + deviceFlaws, anchor: nil)
+        }
+        if wasFound { return .refused([], anchor: nil) }
+        // Once more, now through what keeps no rule, to tell what is in the way.
+        try extend([], diagnosing: true) { _ in false }
+        let flaws = closest?.flaws ?? [Flaw(.caUnknown, "no path leads to a CA certificate of the instance")]
+        return .refused(flaws + deviceFlaws, anchor: closest?.anchor)
+    }
+
+    /// What is in the device certificate's own way, on whatever path.
+    private mutating func ownFlaws() throws -> [Flaw] {
+        let device = chain[0]
+        var flaws: [Flaw] = []
+        checkForm(of: device.certificate, device.name, limits, &flaws)
+        if !device.certificate.signatureAlgorithm.isAllowedInPaths {
+            flaws.append(Flaw(.algorithmNotAllowed, "\(device.name): its signature algorithm is not allowed"))
+        }
+        if let words = KeyRule.flaw(ofDeviceKey: device.certificate.keyAlgorithm) {
+            flaws.append(Flaw(.algorithmNotAllowed, "\(device.name) has \(words)"))
+        } else if !environment.hasSoundKey(device.certificate) {
+            flaws.append(Flaw(.algorithmNotAllowed, "\(device.name): its public key is no point of its curve"))
+        }
+        if try environment.keyState(of: device.certificate) == .inactive {
+            flaws.append(Flaw(.caInactive, "\(device.name) has the key of an Inactive CA certificate"))
+        }
+        checkDevice(device.certificate, device.name, &flaws)
+        if !ignoresDevicePeriod {
+            checkValidity(
+                of: device.certificate, device.name, at: instant, expired: .deviceExpired,
+                notYetValid: .deviceNotYetValid, &flaws)
+        }
+        return flaws
+    }
+
+    // MARK: The search
+
+    /// Goes on from the last certificate of a path.
+    ///
+    /// - Parameters:
+    ///   - path: indices of intermediates, the device's issuer first.
+    ///   - diagnosing: also through candidates that break rules; each path that reaches an anchor is an attempt.
+    /// - Returns: true where the search is over.
+    @discardableResult
+    private mutating func extend(
+        _ path: [Int], diagnosing: Bool, isSigned: Bool = true, accept: (ValidatedPath) throws -> Bool
+    ) throws -> Bool {
+        let last = path.last ?? 0
+        for candidate in try candidates(for: last, path, diagnosing: diagnosing) {
+            guard budget.takePathStep() else { return true }
+            switch candidate {
+            case .anchor(let link):
+                guard let verifies = verifies(last, link.anchor.certificate) else { return true }
+                if diagnosing {
+                    try note(path, link, isSigned: isSigned && verifies)
+                } else if verifies, try isGood(path, link), try accept(validated(path, link.anchor)) {
+                    return true
+                }
+                if budget.exhausted != nil { return true }
+            case .intermediate(let index):
+                guard let verifies = verifies(last, chain[index].certificate) else { return true }
+                // One link that does not verify is enough to tell.
+                guard verifies || (diagnosing && isSigned) else { continue }
+                let isOver = try extend(
+                    path + [index], diagnosing: diagnosing, isSigned: isSigned && verifies, accept: accept)
+                if isOver { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether a certificate of the chain is signed with a key; nil where the budget is used up. What may not sign is not asked.
+    private mutating func verifies(_ index: Int, _ issuer: Certificate) -> Bool? {
+        let link = LinkName(subject: index, issuerKey: issuer.publicKeyInfoBytes)
+        if let known = verified[link] { return known }
+        guard KeyRule.flaw(ofCaKey: issuer.keyAlgorithm) == nil,
+            chain[index].certificate.signatureAlgorithm.isAllowedInPaths
+        else { return false }
+        guard budget.takeSignatureCheck() else { return nil }
+        let verifies = environment.signatureVerifies(chain[index].certificate, with: issuer)
+        verified[link] = verifies
+        return verifies
+    }
+
+    // MARK: Candidates
+
+    /// The certificates that may have issued one of the chain, by name, the best first.
+    private mutating func candidates(for index: Int, _ path: [Int], diagnosing: Bool) throws -> [Candidate] {
+        let subject = chain[index]
+        // RFC 5280 section 4.1.2.4: an issuer has a name.
+        guard !subject.certificate.issuer.isEmpty else { return [] }
+        var found: [(order: CandidateOrder, candidate: Candidate)] = []
+        for link in try anchorLinks(named: subject) {
+            let certificate = link.anchor.certificate
+            if !diagnosing, !link.anchor.isActive || !link.flaws.isEmpty { continue }
+            if repeats(certificate, link.anchor.certificate.subject.normalized, in: path) { continue }
+            found.append(
+                (
+                    CandidateOrder(
+                        certificate, of: subject.certificate, isIntermediate: false, preference: link.anchor.preference),
+                    .anchor(link)
+                ))
+        }
+        // A longer path than this is no path; to tell so, one more is looked at.
+        if path.count < limits.intermediates + (diagnosing ? 1 : 0) {
+            for (position, link) in chain.enumerated().dropFirst() where link.subject == subject.issuer {
+                guard budget.takePathStep() else { break }
+                if !diagnosing, !link.intermediateFlaws.isEmpty { continue }
+                if position == index || repeats(link.certificate, link.subject, in: path) { continue }
+                found.append(
+                    (
+                        CandidateOrder(link.certificate, of: subject.certificate, isIntermediate: true, preference: 0),
+                        .intermediate(position)
+                    ))
+            }
+        }
+        return found.sorted { $0.order < $1.order }.map(\.candidate)
+    }
+
+    /// Whether the path goes through this name and key already (RFC 4158 section 5.2): such a loop proves nothing new.
+    private func repeats(_ certificate: Certificate, _ subject: [UInt8], in path: [Int]) -> Bool {
+        path.contains { index in
+            chain[index].subject == subject
+                && chain[index].certificate.publicKeyInfoBytes == certificate.publicKeyInfoBytes
+        }
+    }
+
+    private mutating func anchorLinks(named subject: ChainLink) throws -> [AnchorLink] {
+        if let known = anchors[subject.issuer] { return known }
+        var links: [AnchorLink] = []
+        for anchor in try environment.anchors(named: subject.certificate.issuer) {
+            let certificate = anchor.certificate
+            let name = "CA certificate \(certificate.serialNumber.text)"
+            var flaws: [Flaw] = []
+            if !anchor.isActive { flaws.append(Flaw(.caInactive, "\(name) is Inactive")) }
+            checkForm(of: certificate, name, limits, &flaws)
+            checkValidity(
+                of: certificate, name, at: instant, expired: .caExpired, notYetValid: .caNotYetValid, &flaws)
+            checkExtendedKeyUsage(of: certificate, name, &flaws)
+            links.append(AnchorLink(anchor: anchor, name: name, flaws: flaws))
+        }
+        anchors[subject.issuer] = links
+        return links
+    }
+
+    // MARK: Whole paths
+
+    private func named(_ path: [Int], _ link: AnchorLink) -> [NamedCertificate] {
+        path.map { NamedCertificate(certificate: chain[$0].certificate, name: chain[$0].name) }
+            + [NamedCertificate(certificate: link.anchor.certificate, name: link.name)]
+    }
+
+    private func validated(_ path: [Int], _ anchor: TrustAnchor) -> ValidatedPath {
+        ValidatedPath(anchor: anchor, intermediates: path.map { chain[$0].certificate })
+    }
+
+    /// The flaws of a path as a whole; nil where the budget is used up.
+    private mutating func pathFlaws(_ path: [Int], _ link: AnchorLink) throws -> [Flaw]? {
+        var flaws: [Flaw] = []
+        for index in path where try environment.keyState(of: chain[index].certificate) == .inactive {
+            flaws.append(Flaw(.caInactive, "\(chain[index].name) has the key of an Inactive CA certificate"))
+        }
+        let authorities = named(path, link)
+        checkPathLengths(authorities, &flaws)
+        let device = NamedCertificate(certificate: chain[0].certificate, name: chain[0].name)
+        return checkNameConstraints([device] + authorities, &budget, &flaws) ? flaws : nil
+    }
+
+    private mutating func isGood(_ path: [Int], _ link: AnchorLink) throws -> Bool {
+        try pathFlaws(path, link)?.isEmpty ?? false
+    }
+
+    /// Keeps a path that breaks rules, where it came closer than the others.
+    private mutating func note(_ path: [Int], _ link: AnchorLink, isSigned: Bool) throws {
+        var flaws = link.flaws
+        for index in path { flaws += chain[index].intermediateFlaws }
+        if path.count > limits.intermediates {
+            flaws.append(Flaw(.chainInvalid, "the path has more than \(limits.intermediates) intermediates"))
+        }
+        flaws += try pathFlaws(path, link) ?? [Flaw(.chainInvalid, budget.exhausted ?? "")]
+        if !isSigned, !flaws.contains(where: { $0.reason == .algorithmNotAllowed }) {
+            flaws.append(Flaw(.signatureInvalid, "a signature of the path to \(link.name) does not verify"))
+        }
+        let attempt = Attempt(flaws: flaws, anchor: link.anchor, isSigned: isSigned)
+        if let closest, closest.closeness >= attempt.closeness { return }
+        closest = attempt
+    }
+}
+
+extension PathSearch.ChainLink {
+    fileprivate init(index: Int, _ certificate: Certificate, at instant: Instant, _ limits: VerificationLimits) {
+        self.certificate = certificate
+        let subjectName = certificate.subject
+        subject = index == 0 ? [] : subjectName.normalized
+        issuer = certificate.issuer.normalized
+        guard index > 0 else {
+            name = "the device certificate"
+            intermediateFlaws = []
+            return
+        }
+        name = "chain[\(index)] (\(String(subjectName.description.prefix(120))))"
+        var flaws: [Flaw] = []
+        checkForm(of: certificate, name, limits, &flaws)
+        if !certificate.signatureAlgorithm.isAllowedInPaths {
+            flaws.append(Flaw(.algorithmNotAllowed, "\(name): its signature algorithm is not allowed"))
+        }
+        if let flaw = KeyRule.flaw(ofCaKey: certificate.keyAlgorithm) {
+            flaws.append(Flaw(.algorithmNotAllowed, "\(name) has \(flaw.words)"))
+        }
+        checkIntermediate(certificate, name, &flaws)
+        checkExtendedKeyUsage(of: certificate, name, &flaws)
+        checkValidity(
+            of: certificate, name, at: instant, expired: .chainInvalid, notYetValid: .chainInvalid, &flaws)
+        intermediateFlaws = flaws
+    }
+}
+
+/// In which order candidates are tried: all of it is in the certificates themselves.
+private struct CandidateOrder: Comparable {
+    /// 0: the key identifiers say so; 1: they say nothing; 2: they say otherwise.
+    let keyIdentifiers: Int
+    let isIntermediate: Int
+    let preference: Int
+    let latestNotAfter: Int64
+    let der: [UInt8]
+
+    init(_ issuer: Certificate, of subject: Certificate, isIntermediate: Bool, preference: Int) {
+        if let wanted = subject.extensions.authorityKeyIdentifier, let own = issuer.extensions.subjectKeyIdentifier {
+            keyIdentifiers = subject.der[wanted] == issuer.der[own] ? 0 : 2
+        } else {
+            keyIdentifiers = 1
+        }
+        self.isIntermediate = isIntermediate ? 1 : 0
+        self.preference = preference
+        latestNotAfter = issuer.notAfter.secondsSince1970
+        der = issuer.der
+    }
+
+    static func < (left: CandidateOrder, right: CandidateOrder) -> Bool {
+        let first = (left.keyIdentifiers, left.isIntermediate, left.preference, -left.latestNotAfter)
+        let second = (right.keyIdentifiers, right.isIntermediate, right.preference, -right.latestNotAfter)
+        return first == second ? left.der.lexicographicallyPrecedes(right.der) : first < second
+    }
+}

@@ -1,0 +1,30 @@
+internal import ArgumentParser
+internal import RegistryStore
+
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Read all of a registry while no daemon runs, and say what is damaged.",
+        discussion: """
+            Exit status: 0 sound; 1 damaged, with a line for each finding; 66 there is no registry; 75 a daemon runs.
+            """)
+
+    @OptionGroup var options: StateOptions
+
+    func run() throws {
+        let folder = try options.openFolder(creates: false)
+        do throws(StateFault) {
+            _ = try folder.marker()
+            // A short file may be whole: the walk tells.
+            try folder.requireDataFile { _ in true }
+        } catch {
+            throw StartFailure(error)
+        }
+        let outcome = try WalkOutcome.of(folder.dataFile)
+        for line in outcome.lines { StandardOutput.write(line + "\n") }
+        guard outcome.isSound else {
+            throw StartFailure(
+                .damaged, "the registry in \(folder.path) is damaged: bring back a backup with: caregd restore FILE")
+        }
+    }
+}

@@ -1,0 +1,160 @@
+internal import Foundation
+internal import Logging
+internal import Registry
+internal import RegistryStore
+internal import Synchronization
+internal import TrustMap
+
+/// All that brokers read without asking: `trust.map` and `anchors/`, and those of each group that is restricted to some
+/// instances, `trust.GROUP.map` and `anchors.GROUP/`, where GROUP is the group's number.
+final class FastPath: Mirror {
+    struct Settings: Sendable {
+        var runtimeFolder: String
+        var group: UInt32?
+        var maximumDevices: Int
+        var stalenessMilliseconds: Int
+    }
+
+    /// The instances of each group that is restricted.
+    typealias Restrictions = [UInt32: Set<String>]
+
+    private struct Part: Sendable {
+        var group: UInt32?
+        var map: TrustMapMirror
+        var anchors: AnchorsFolder
+    }
+
+    private let settings: Settings
+    private let logger: Logger
+    private let parts: Mutex<[Part]>
+    /// When what failed is tried again: monotonic milliseconds.
+    private let retry = Mutex<UInt64>(0)
+    private static let retryMilliseconds: UInt64 = 5_000
+
+    /// Makes the maps, empty, and the anchors, complete.
+    init(settings: Settings, restrictions: Restrictions, restricted: Set<String>, store: Store, logger: Logger) throws {
+        self.settings = settings
+        self.logger = logger
+        parts = Mutex(
+            try store.read { snapshot in
+                var parts = [try Self.part(settings, group: nil, scope: .allBut(restricted), snapshot)]
+                for (group, instances) in restrictions.sorted(by: { $0.key < $1.key }) {
+                    parts.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
+                }
+                return parts
+            })
+        removeLeftovers()
+    }
+
+    private static func part(
+        _ settings: Settings, group: UInt32?, scope: InstanceScope, _ snapshot: Snapshot
+    ) throws -> Part {
+        let suffix = group.map { ".\($0)" } ?? ""
+        let fileName = "trust\(suffix).map"
+        var configuration = TrustMapConfiguration(path: "\(settings.runtimeFolder)/\(fileName)")
+        configuration.group = group ?? settings.group
+        configuration.maximumDevices = UInt32(clamping: settings.maximumDevices)
+        configuration.longestStalenessMilliseconds = UInt32(clamping: settings.stalenessMilliseconds)
+        let map = try TrustMapMirror(
+            configuration: configuration, fileName: fileName, scope: scope, snapshot: snapshot)
+        map.makeMap(devices: UInt64(max(0, try snapshot.regionTally().devices)))
+        let anchors = try AnchorsFolder(
+            path: "\(settings.runtimeFolder)/anchors\(suffix)", group: group ?? settings.group, scope: scope,
+            snapshot: snapshot)
+        return Part(group: group, map: map, anchors: anchors)
+    }
+
+    /// Files of groups that are restricted no more.
+    private func removeLeftovers() {
+        let folder = settings.runtimeFolder
+        let groups = Set(parts.withLock { $0.compactMap(\.group) }.map(String.init))
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+            let words = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+            if words.count == 3, words[0] == "trust", words[2] == "map", !groups.contains(words[1]) {
+                _ = TrustMapWriter.markSuperseded(path: "\(folder)/\(name)")
+                try? removeFile("\(folder)/\(name)")
+            } else if words.count == 2, words[0] == "anchors", UInt32(words[1]) != nil, !groups.contains(words[1]) {
+                try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+            }
+        }
+    }
+
+    /// The maps, by their paths.
+    var mapPaths: [String] {
+        parts.withLock { $0.map { "\(settings.runtimeFolder)/\($0.map.fileName)" } }
+    }
+
+    /// Takes other rules, in the snapshot of the last commit, while no commit is under way.
+    func setRestrictions(_ restrictions: Restrictions, restricted: Set<String>, snapshot: Snapshot) throws {
+        try parts.withLock { parts in
+            var kept: [Part] = []
+            for part in parts {
+                let scope: InstanceScope
+                if let group = part.group {
+                    guard let instances = restrictions[group] else {
+                        part.map.removeMap()
+                        part.anchors.remove()
+                        continue
+                    }
+                    scope = .only(instances)
+                } else {
+                    scope = .allBut(restricted)
+                }
+                try part.map.setScope(scope, snapshot: snapshot)
+                try part.anchors.rebuild(scope: scope, snapshot: snapshot)
+                kept.append(part)
+            }
+            for (group, instances) in restrictions where !kept.contains(where: { $0.group == group }) {
+                kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
+            }
+            parts = kept
+        }
+    }
+
+    func apply(_ changes: [CommittedChange], _ snapshot: Snapshot) {
+        // The maps first: a session that must end is told before a handshake that must fail.
+        let parts = parts.withLock { $0 }
+        for part in parts { part.map.apply(changes, snapshot) }
+        for part in parts { part.anchors.apply(changes, snapshot) }
+    }
+
+    func heartbeat() {
+        for part in parts.withLock({ $0 }) { part.map.heartbeat() }
+    }
+
+    /// What is not well, a sentence each.
+    var problems: [String] {
+        parts.withLock { $0 }.flatMap { [$0.map.problem, $0.anchors.problem].compactMap { $0 } }
+    }
+
+    var reports: [(file: String, statistics: TrustMapStatistics, isFilled: Bool)] {
+        parts.withLock { $0 }.compactMap { part in
+            part.map.report.map { (part.map.fileName, $0.statistics, $0.isFilled) }
+        }
+    }
+
+    /// Fills and grows the maps and mends the anchors, on a thread that has the time.
+    func tend(_ registry: Registry, mayGoOn: () -> Bool) {
+        for part in parts.withLock({ $0 }) {
+            do {
+                if part.map.needsTending { try part.map.tend(registry, mayGoOn: mayGoOn) }
+                if part.anchors.problem != nil {
+                    try registry.writer.betweenCommits { try registry.read { part.anchors.mend($0) } }
+                }
+            } catch {
+                logger.error("the fast path cannot be filled", metadata: ["error": "\(error)"])
+            }
+        }
+        // What is still not as it should be waits for room, or for somebody to mend it.
+        if needsWork { retry.withLock { $0 = BrokerGrace.nowMilliseconds + Self.retryMilliseconds } }
+    }
+
+    /// Whether ``tend(_:mayGoOn:)`` has anything to do now.
+    var needsTending: Bool {
+        needsWork && retry.withLock { $0 } <= BrokerGrace.nowMilliseconds
+    }
+
+    private var needsWork: Bool {
+        parts.withLock { $0 }.contains { $0.map.needsTending || $0.anchors.problem != nil }
+    }
+}
