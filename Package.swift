@@ -81,5 +81,34 @@ let package = Package(
             name: "caregctl",
             dependencies: ["CaregClient", "CaregProto", "TrustAnchors", protobuf, argumentParser],
             swiftSettings: settings),
+
+        // Tests
+        .target(
+            name: "TestPKI", dependencies: ["COpenSSL"], path: "Tests/TestPKI", swiftSettings: settings),
+        .testTarget(name: "CertificatesTests", dependencies: ["Certificates", "TestPKI"], swiftSettings: settings),
+        .testTarget(
+            name: "SignaturesTests", dependencies: ["Signatures", "Certificates", "TestPKI"], swiftSettings: settings),
+        .testTarget(
+            name: "VerificationTests",
+            dependencies: ["Verification", "Signatures", "Certificates", "TestPKI", "COpenSSL"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RegistryStoreTests", dependencies: ["RegistryStore", "LMDB", "Signatures", "Certificates"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RegistryTests",
+            dependencies: [
+                "Registry", "RegistryStore", "Verification", "Signatures", "Certificates", "TestPKI",
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "CaregServerTests", dependencies: ["CaregServer", "Registry", "RegistryStore", "TTRPC"],
+            swiftSettings: settings),
+        .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
+        .testTarget(name: "TrustMapTests", dependencies: ["TrustMap", "CTrustMap"], swiftSettings: settings),
+        .testTarget(
+            name: "CaregctlTests", dependencies: ["caregctl", "CaregProto", "TrustAnchors", protobuf],
+            swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["caregd", "caregctl"], swiftSettings: settings),
     ]
 )

@@ -1,0 +1,127 @@
+import TestPKI
+import Testing
+import Verification
+
+/// The budgets of one verification: at the limit all is well, past it the verdict says so.
+@Suite struct LimitTests {
+    @Test func threeSignatureChecksAreEnoughForThreeSignatures() {
+        let root = Entity.root()
+        let upper = root.authority("Upper", key: .p256(2))
+        let lower = upper.authority("Lower", key: .p256(3))
+        let world = World(root, chain: [lower.device(), upper, lower, root])
+        let enough = judge(world, limits: VerificationLimits(signatureChecks: 3))
+        #expect(enough.reason == .trusted, "\(enough.detail)")
+        let tooFew = judge(world, limits: VerificationLimits(signatureChecks: 2))
+        #expect(tooFew.reason == .chainInvalid)
+        #expect(tooFew.detail.contains("budget"), "\(tooFew.detail)")
+    }
+
+    private static func sameNamed(_ count: Int) -> [World.Anchor] {
+        (0..<count).map { number in
+            World.Anchor(Entity.root("Same", key: .p256(1_000 + number)) { $0.remove(OID.subjectKeyIdentifier) }.der)
+        }
+    }
+
+    /// A device certificate that none of the anchors of its issuer's name signed.
+    private static let foreign = Entity.root("Same", key: .p256(5)).device {
+        $0.remove(OID.authorityKeyIdentifier)
+    }
+
+    @Test func aHundredAnchorsOfOneNameAreAllTried() {
+        let verdict = judge(World(anchors: Self.sameNamed(100), chain: [Self.foreign.der]))
+        #expect(
+            verdict.reason == .signatureInvalid || verdict.reason == .caUnknown, "\(verdict.reason), \(verdict.detail)")
+    }
+
+    @Test func aHundredAndOneAnchorsOfOneNameAreMoreThanTheBudget() {
+        let verdict = judge(World(anchors: Self.sameNamed(101), chain: [Self.foreign.der]))
+        #expect(verdict.reason == .chainInvalid, "\(verdict.detail)")
+        #expect(verdict.detail.contains("budget"), "\(verdict.detail)")
+    }
+
+    @Test func pathStepsHaveABudget() {
+        let root = Entity.root()
+        let middle = root.authority(key: .p256(2))
+        let world = World(root, chain: [middle.device(), middle])
+        let tooFew = judge(world, limits: VerificationLimits(pathSteps: 1))
+        #expect(tooFew.reason == .chainInvalid)
+        #expect(tooFew.detail.contains("budget"), "\(tooFew.detail)")
+        #expect(judge(world, limits: VerificationLimits(pathSteps: 20)).reason == .trusted)
+    }
+
+    /// An anchor with many excluded names, and a device with many names, none of them excluded.
+    private static func names(constraints: Int, names: Int) -> World {
+        let root = Entity.root { recipe in
+            recipe.set(
+                TestExtension.nameConstraints(excluded: (0..<constraints).map { .dns("x\($0).test") }))
+        }
+        let device = root.device { recipe in
+            let list = (0..<names).map { TestGeneralName.dns("y\($0).test").der }
+            recipe.set(TestExtension(OID.subjectAltName, DER.sequence(of: list)))
+        }
+        return World(root, chain: [device])
+    }
+
+    @Test func aQuarterOfAMillionNameComparisonsAreGood() {
+        let verdict = judge(Self.names(constraints: 500, names: 490))
+        #expect(verdict.reason == .trusted, "\(verdict.reason), \(verdict.detail)")
+    }
+
+    @Test func moreNameComparisonsAreNot() {
+        let verdict = judge(Self.names(constraints: 510, names: 500))
+        #expect(verdict.reason == .chainInvalid)
+        #expect(verdict.detail.contains("budget"), "\(verdict.detail)")
+    }
+
+    @Test func manyConstraintsOfOtherKindsAreNoHindrance() {
+        let root = Entity.root { recipe in
+            recipe.set(.nameConstraints(excluded: (0..<1_000).map { .email("x\($0).test") }))
+        }
+        let device = root.device { recipe in
+            let list = (0..<1_000).map { TestGeneralName.dns("y\($0).test").der }
+            recipe.set(TestExtension(OID.subjectAltName, DER.sequence(of: list)))
+        }
+        let verdict = judge(World(root, chain: [device]))
+        #expect([.trusted, .chainInvalid].contains(verdict.reason), "\(verdict.reason), \(verdict.detail)")
+    }
+
+    /// Every certificate of the chain fits every other one by name, and no signature is right.
+    @Test func aMazeWithoutAnExitEndsWithinItsBudget() {
+        let keys = (0..<15).map { TestKey.p256(300 + $0) }
+        let maze = keys.indices.map { index in
+            Entity.root("Maze", key: keys[index]).changed {
+                $0.spki = keys[(index + 1) % keys.count].spki
+                $0.remove(OID.subjectKeyIdentifier)
+            }
+        }
+        let device = Entity.root("Maze", key: .p256(400)).device { $0.remove(OID.authorityKeyIdentifier) }
+        let clock = ContinuousClock()
+        var verdict: TestVerdict?
+        let time = clock.measure {
+            verdict = judge(World(anchors: Self.sameNamed(50), chain: [device.der] + maze.map(\.der)))
+        }
+        #expect(verdict?.reason != .trusted)
+        #expect(time < .seconds(2), "\(time)")
+    }
+
+    /// Every certificate of the chain issued every other one: as many paths as there are orders.
+    @Test func aMazeOfRightSignaturesEndsWithinItsBudget() {
+        let key = TestKey.p256(1)
+        let copies = (0..<15).map { number in
+            Entity.root("Maze", key: key) { recipe in
+                recipe.serial = [UInt8(number + 1)]
+                recipe.spki = key.spki
+                // Each is another certificate of the same CA, in the sense of no rule but its own bytes.
+                recipe.set(.subjectKeyIdentifier([UInt8(number)]))
+            }
+        }
+        let device = copies[0].device()
+        let clock = ContinuousClock()
+        var verdict: TestVerdict?
+        let time = clock.measure {
+            verdict = judge(World(Entity.root("Exit", key: .p256(2)), chain: [device] + copies))
+        }
+        #expect(verdict?.reason != .trusted)
+        #expect(time < .seconds(2), "\(time)")
+    }
+}
