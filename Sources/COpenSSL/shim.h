@@ -1,4 +1,7 @@
 #pragma once
+// SHA256_Init and its like are deprecated, not gone: the way that replaces them looks the algorithm up at each call,
+// which costs as much as the digest of a row.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>

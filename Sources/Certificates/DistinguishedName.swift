@@ -58,16 +58,16 @@ extension DistinguishedName {
             var encoded = set.map { attribute in
                 var bytes: [UInt8] = []
                 Self.appendSized(Array(der[attribute.type]), to: &bytes)
-                if let text = NameText.decode(attribute.value, der) {
+                if let text = NameText.foldedBytes(attribute.value, der) {
                     bytes.append(DERTag.utf8String)
-                    Self.appendSized(Array(NameText.fold(text).utf8), to: &bytes)
+                    Self.appendSized(text, to: &bytes)
                 } else {
                     bytes.append(attribute.value.tag)
                     Self.appendSized(Array(der[attribute.value.content]), to: &bytes)
                 }
                 return bytes
             }
-            encoded.sort { $0.lexicographicallyPrecedes($1) }
+            if encoded.count > 1 { encoded.sort { $0.lexicographicallyPrecedes($1) } }
             return encoded.flatMap { $0 }
         }
     }

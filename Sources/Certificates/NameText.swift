@@ -1,3 +1,5 @@
+internal import Foundation
+
 /// The text of attribute values in names.
 enum NameText {
     /// The text of a value; nil where its type is no string type, or the bytes do not fit the type.
@@ -30,8 +32,37 @@ enum NameText {
         return text
     }
 
-    /// Text as it is compared: in lower case, without blanks at the ends, one blank for each row of them
-    /// (RFC 5280 section 7.1, RFC 4518 section 2).
+    /// The folded text of a value as UTF-8; nil where it is no text. Plain ASCII, as nearly all names are, takes no detour.
+    static func foldedBytes(_ value: DERElement, _ der: [UInt8]) -> [UInt8]? {
+        let content = der[value.content]
+        switch value.tag {
+        case DERTag.utf8String, DERTag.printableString, DERTag.ia5String, DERTag.numericString, DERTag.visibleString:
+            if let folded = foldASCII(content) { return folded }
+        default: break
+        }
+        return decode(value, der).map { Array(fold($0.precomposedStringWithCompatibilityMapping).utf8) }
+    }
+
+    /// Nil where there is something other than ASCII.
+    private static func foldASCII(_ content: ArraySlice<UInt8>) -> [UInt8]? {
+        var folded: [UInt8] = []
+        folded.reserveCapacity(content.count)
+        var isBlankPending = false
+        for byte in content {
+            guard byte < 0x80 else { return nil }
+            if byte == 0x20 || (0x09...0x0d).contains(byte) {
+                isBlankPending = !folded.isEmpty
+                continue
+            }
+            if isBlankPending { folded.append(0x20) }
+            isBlankPending = false
+            folded.append((0x41...0x5a).contains(byte) ? byte | 0x20 : byte)
+        }
+        return folded
+    }
+
+    /// Text, in normalization form KC, as it is compared: in lower case, without blanks at the ends, one blank for each row of
+    /// them (RFC 5280 section 7.1, RFC 4518 section 2).
     static func fold(_ text: String) -> String {
         var folded = ""
         var isBlankPending = false

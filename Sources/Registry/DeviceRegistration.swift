@@ -70,19 +70,19 @@ extension Registry {
     ) throws -> Sighting {
         let instance = try snapshot.requireInstance(upload.instanceID)
         let (device, others) = try certificates(of: upload)
+        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures)
         var search = PathSearch(
             device: device, others: others, at: now, limits: limits.verification, ignoresDevicePeriod: true,
-            environment: InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures))
+            environment: anchors)
         var found: ValidatedPath?
         let outcome = try search.run { path in
             found = path
             return true
         }
         if let found {
-            guard let ca = try snapshot.ca(CaID(found.anchor.number)) else {
-                throw StoreFault.damaged(table: "cas", key: bigEndianBytes(found.anchor.number), finding: .missing)
-            }
-            return Sighting(found, of: device, contentHash: SHA256Digest(hashing: device.toBeSignedBytes), ca: ca)
+            return Sighting(
+                found, of: device, contentHash: SHA256Digest(hashing: device.toBeSignedBytes),
+                ca: try anchors.met.record(of: found.anchor))
         }
         guard case .refused(let flaws, let anchor) = outcome else {
             preconditionFailure("a path was accepted and not found")

@@ -94,14 +94,15 @@ struct Judge {
     private func search(
         _ initial: Verdict, known: [DeviceRecord], contentHash: SHA256Digest
     ) throws -> Registry.Decision {
+        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures)
         var search = PathSearch(
             device: device, others: chain.others + (try storedIntermediates(known)), at: instant,
-            limits: registry.limits.verification,
-            environment: InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures))
+            limits: registry.limits.verification, environment: anchors)
         var decided: Registry.Decision?
         var reluctant: Reluctant?
         let outcome = try search.run { path in
-            let decision = try decide(initial, on: path, known: known, contentHash: contentHash)
+            let decision = try decide(
+                initial, on: path, ca: try anchors.met.record(of: path.anchor), known: known, contentHash: contentHash)
             // A CA certificate that registers devices by itself may be behind one that does not.
             if decision.verdict.reason == .devicePending && decision.sighting != nil
                 || decision.verdict.reason == .deviceNotRegistered
@@ -124,11 +125,8 @@ struct Judge {
 
     /// Decides a device on a path that keeps every rule.
     private func decide(
-        _ initial: Verdict, on path: ValidatedPath, known: [DeviceRecord], contentHash: SHA256Digest
+        _ initial: Verdict, on path: ValidatedPath, ca: CaRecord, known: [DeviceRecord], contentHash: SHA256Digest
     ) throws -> Registry.Decision {
-        guard let ca = try snapshot.ca(CaID(path.anchor.number)) else {
-            throw StoreFault.damaged(table: "cas", key: bigEndianBytes(path.anchor.number), finding: .missing)
-        }
         var verdict = initial
         verdict.ca = ca.serialNumber
         verdict.validUntil = firstMoment(after: min(path.validity.notAfter, device.notAfter))

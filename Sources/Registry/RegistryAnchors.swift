@@ -3,15 +3,31 @@ internal import RegistryStore
 internal import Signatures
 internal import Verification
 
+/// The CA records that a search has met, so that the one that it ends at is not read again.
+final class MetAuthorities {
+    fileprivate var records: [UInt64: CaRecord] = [:]
+
+    /// The record of an anchor that the search was given.
+    func record(of anchor: TrustAnchor) throws -> CaRecord {
+        guard let record = records[anchor.number] else {
+            throw StoreFault.damaged(table: "cas", key: bigEndianBytes(anchor.number), finding: .missing)
+        }
+        return record
+    }
+}
+
 /// The CA records of one instance, as path validation asks for them.
 struct InstanceAnchors: VerificationEnvironment {
     let snapshot: Snapshot
     let instance: InstanceRecord
     let signatures: SignatureVerifier
+    let met = MetAuthorities()
 
-    mutating func anchors(named subject: DistinguishedName) throws -> [TrustAnchor] {
-        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject.normalized), of: instance.number)
-            .map(TrustAnchor.init)
+    mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor] {
+        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject), of: instance.number).map { record in
+            met.records[record.id.number] = record
+            return try TrustAnchor(record)
+        }
     }
 
     mutating func keyState(of certificate: Certificate) throws -> RegisteredKeyState {
@@ -34,8 +50,8 @@ struct ForeignAnchors: VerificationEnvironment {
     let signatures: SignatureVerifier
     let limit: Int
 
-    mutating func anchors(named subject: DistinguishedName) throws -> [TrustAnchor] {
-        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject.normalized), limit: limit)
+    mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor] {
+        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject), limit: limit)
             .filter { $0.instance != instance.number }
             .map { record in
                 var anchor = try TrustAnchor(record)

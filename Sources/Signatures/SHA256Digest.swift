@@ -14,14 +14,20 @@ public struct SHA256Digest: Hashable, Sendable {
 
     /// The digest of some bytes.
     public init(hashing message: ArraySlice<UInt8>) {
-        var digest = [UInt8](repeating: 0, count: Self.byteCount)
-        // Safe: reads the slice and writes 32 bytes, for the duration of the call.
+        var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
+        // Safe: reads the slice and writes 32 bytes into the temporary, for the duration of the calls.
         unsafe message.withUnsafeBufferPointer { source in
-            unsafe digest.withUnsafeMutableBufferPointer { target in
-                _ = unsafe SHA256(source.baseAddress, source.count, target.baseAddress)
+            unsafe withUnsafeTemporaryAllocation(byteCount: Self.byteCount, alignment: 8) { target in
+                var context = SHA256_CTX()
+                unsafe SHA256_Init(&context)
+                unsafe SHA256_Update(&context, source.baseAddress, source.count)
+                unsafe SHA256_Final(target.baseAddress?.assumingMemoryBound(to: UInt8.self), &context)
+                for index in 0..<4 {
+                    words[index] = unsafe UInt64(bigEndian: target.load(fromByteOffset: 8 * index, as: UInt64.self))
+                }
             }
         }
-        self.init(words: digest)
+        self.words = words
     }
 
     /// A digest that was kept; nil where the bytes are not 32.
@@ -38,14 +44,12 @@ public struct SHA256Digest: Hashable, Sendable {
 
     /// The 32 bytes.
     public var bytes: [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(Self.byteCount)
-        for index in 0..<4 {
-            for shift in stride(from: UInt64(56), through: 0, by: -8) {
-                bytes.append(UInt8(truncatingIfNeeded: words[index] >> shift))
+        unsafe [UInt8](unsafeUninitializedCapacity: Self.byteCount) { target, count in
+            for index in 0..<Self.byteCount {
+                unsafe target[index] = UInt8(truncatingIfNeeded: words[index / 8] >> UInt64(56 - index % 8 * 8))
             }
+            count = Self.byteCount
         }
-        return bytes
     }
 
     /// 64 lowercase hex digits.

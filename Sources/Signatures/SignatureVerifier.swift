@@ -12,6 +12,12 @@ public final class SignatureVerifier {
     private struct KeyName: Hashable {
         var publicKeyInfo: ArraySlice<UInt8>
         var algorithm: SignatureAlgorithm
+
+        // The end of a key tells it from the few others that are kept: no need to walk all of its bytes. Whoever makes keys
+        // that end alike makes a search through them as long as the list, and that is short.
+        func hash(into hasher: inout Hasher) {
+            for byte in publicKeyInfo.suffix(8) { hasher.combine(byte) }
+        }
     }
 
     private var keys: [KeyName: VerificationKey] = [:]

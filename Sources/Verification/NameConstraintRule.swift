@@ -21,7 +21,7 @@ func checkNameConstraints(
                     flaws.append(
                         Flaw(
                             .nameNotPermitted,
-                            "\(below.name): the name constraints of \(authority.name) do not permit \(name.words)"))
+                            "\(below.name()): the name constraints of \(authority.name()) do not permit \(name.words)"))
                     break
                 }
             }
@@ -173,6 +173,9 @@ enum NameMatch {
 
     /// The host of a URI's authority (RFC 3986 section 3.2). One without a host name fits no constraint.
     private static func uri(_ name: [UInt8], _ base: [UInt8], _ side: Side) -> Bool {
+        // What RFC 3986 keeps out of a URI: others may read another host from it than we do.
+        let isWritten = name.allSatisfy { (0x21...0x7e).contains($0) && !Array("\"<>\\^`{|}".utf8).contains($0) }
+        guard isWritten else { return side == .excluded }
         let colon = UInt8(ascii: ":")
         guard let schemeEnd = name.firstIndex(of: colon), schemeEnd > 0,
             name[(schemeEnd + 1)...].starts(with: [UInt8(ascii: "/"), UInt8(ascii: "/")])

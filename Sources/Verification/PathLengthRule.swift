@@ -10,15 +10,15 @@ func checkPathLengths(_ path: [NamedCertificate], _ flaws: inout [Flaw]) {
             flaws.append(
                 Flaw(
                     .chainInvalid,
-                    "\(link.name): its path length constraint is \(limit), and \(below) intermediates follow"))
+                    "\(link.name()): its path length constraint is \(limit), and \(below) intermediates follow"))
         }
         // The anchor is no intermediate, and the count ends with it.
         if index < path.count - 1, !link.certificate.isSelfIssued { below += 1 }
     }
 }
 
-/// A certificate with what people call it.
+/// A certificate with what people call it, which is made only where there is something to tell.
 struct NamedCertificate {
     var certificate: Certificate
-    var name: String
+    var name: () -> String
 }

@@ -5,7 +5,7 @@ public import Certificates
 /// Depth first, the best candidates first, all of them within a budget of work: key identifiers order the search and decide
 /// nothing. The order depends on the certificates alone, never on that in which they were sent or registered, so that the same
 /// question has the same answer.
-public struct PathSearch<Environment: VerificationEnvironment> {
+public struct PathSearch {
     /// What became of a search.
     public enum Outcome {
         /// A path that keeps every rule was accepted.
@@ -20,30 +20,50 @@ public struct PathSearch<Environment: VerificationEnvironment> {
     private let limits: VerificationLimits
     private var budget: WorkBudget
     /// The registry that is asked, with what it remembers.
-    public private(set) var environment: Environment
+    public private(set) var environment: any VerificationEnvironment
     private var verified: [LinkName: Bool] = [:]
-    private var anchors: [[UInt8]: [AnchorLink]] = [:]
+    /// By name. There are no more names than certificates in the chain.
+    private var anchors: [(name: [UInt8], links: [AnchorLink])] = []
     private var closest: Attempt?
 
     private struct LinkName: Hashable {
         var subject: Int
         var issuerKey: ArraySlice<UInt8>
+
+        // A few bytes of a key tell it from the others: no need to walk all of them.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(subject)
+            for byte in issuerKey.suffix(4) { hasher.combine(byte) }
+        }
     }
 
     /// A certificate of the chain that was sent.
     fileprivate struct ChainLink {
         let certificate: Certificate
-        let name: String
+        /// Where it stands in what was sent: 0 is the device's.
+        let index: Int
         let subject: [UInt8]
         let issuer: [UInt8]
         /// What bars it as an intermediate.
         let intermediateFlaws: [Flaw]
+
+        var name: String { Self.name(index, certificate) }
+
+        static func name(_ index: Int, _ certificate: Certificate) -> String {
+            if index == 0 { return "the device certificate" }
+            return "chain[\(index)] (\(String(certificate.subject.description.prefix(120))))"
+        }
     }
 
     private struct AnchorLink {
         let anchor: TrustAnchor
-        let name: String
         let flaws: [Flaw]
+
+        var name: String { Self.name(anchor.certificate) }
+
+        static func name(_ certificate: Certificate) -> String {
+            "CA certificate \(certificate.serialNumber.text)"
+        }
     }
 
     private enum Candidate {
@@ -69,7 +89,7 @@ public struct PathSearch<Environment: VerificationEnvironment> {
     ///   - ignoresDevicePeriod: for a device that is registered ahead of its time, or behind it.
     public init(
         device: Certificate, others: [Certificate], at instant: Instant, limits: VerificationLimits,
-        ignoresDevicePeriod: Bool = false, environment: Environment
+        ignoresDevicePeriod: Bool = false, environment: any VerificationEnvironment
     ) {
         self.instant = instant
         self.ignoresDevicePeriod = ignoresDevicePeriod
@@ -142,10 +162,11 @@ public struct PathSearch<Environment: VerificationEnvironment> {
     /// - Parameters:
     ///   - path: indices of intermediates, the device's issuer first.
     ///   - diagnosing: also through candidates that break rules; each path that reaches an anchor is an attempt.
+    ///   - unsigned: a certificate of the path whose signature does not verify with its issuer's key.
     /// - Returns: true where the search is over.
     @discardableResult
     private mutating func extend(
-        _ path: [Int], diagnosing: Bool, isSigned: Bool = true, accept: (ValidatedPath) throws -> Bool
+        _ path: [Int], diagnosing: Bool, unsigned: Int? = nil, accept: (ValidatedPath) throws -> Bool
     ) throws -> Bool {
         let last = path.last ?? 0
         for candidate in try candidates(for: last, path, diagnosing: diagnosing) {
@@ -154,7 +175,7 @@ public struct PathSearch<Environment: VerificationEnvironment> {
             case .anchor(let link):
                 guard let verifies = verifies(last, link.anchor.certificate) else { return true }
                 if diagnosing {
-                    try note(path, link, isSigned: isSigned && verifies)
+                    try note(path, link, unsigned: unsigned ?? (verifies ? nil : last))
                 } else if verifies, try isGood(path, link), try accept(validated(path, link.anchor)) {
                     return true
                 }
@@ -162,9 +183,9 @@ public struct PathSearch<Environment: VerificationEnvironment> {
             case .intermediate(let index):
                 guard let verifies = verifies(last, chain[index].certificate) else { return true }
                 // One link that does not verify is enough to tell.
-                guard verifies || (diagnosing && isSigned) else { continue }
+                guard verifies || (diagnosing && unsigned == nil) else { continue }
                 let isOver = try extend(
-                    path + [index], diagnosing: diagnosing, isSigned: isSigned && verifies, accept: accept)
+                    path + [index], diagnosing: diagnosing, unsigned: verifies ? unsigned : last, accept: accept)
                 if isOver { return true }
             }
         }
@@ -195,7 +216,7 @@ public struct PathSearch<Environment: VerificationEnvironment> {
         for link in try anchorLinks(named: subject) {
             let certificate = link.anchor.certificate
             if !diagnosing, !link.anchor.isActive || !link.flaws.isEmpty { continue }
-            if repeats(certificate, link.anchor.certificate.subject.normalized, in: path) { continue }
+            if repeats(certificate, subject.issuer, in: path) { continue }
             found.append(
                 (
                     CandidateOrder(
@@ -228,28 +249,32 @@ public struct PathSearch<Environment: VerificationEnvironment> {
     }
 
     private mutating func anchorLinks(named subject: ChainLink) throws -> [AnchorLink] {
-        if let known = anchors[subject.issuer] { return known }
+        if let known = anchors.first(where: { $0.name == subject.issuer }) { return known.links }
         var links: [AnchorLink] = []
-        for anchor in try environment.anchors(named: subject.certificate.issuer) {
+        for anchor in try environment.anchors(named: subject.issuer) {
             let certificate = anchor.certificate
-            let name = "CA certificate \(certificate.serialNumber.text)"
             var flaws: [Flaw] = []
-            if !anchor.isActive { flaws.append(Flaw(.caInactive, "\(name) is Inactive")) }
-            checkForm(of: certificate, name, limits, &flaws)
+            if !anchor.isActive { flaws.append(Flaw(.caInactive, "\(AnchorLink.name(certificate)) is Inactive")) }
+            checkForm(of: certificate, AnchorLink.name(certificate), limits, &flaws)
             checkValidity(
-                of: certificate, name, at: instant, expired: .caExpired, notYetValid: .caNotYetValid, &flaws)
-            checkExtendedKeyUsage(of: certificate, name, &flaws)
-            links.append(AnchorLink(anchor: anchor, name: name, flaws: flaws))
+                of: certificate, AnchorLink.name(certificate), at: instant, expired: .caExpired,
+                notYetValid: .caNotYetValid, &flaws)
+            checkExtendedKeyUsage(of: certificate, AnchorLink.name(certificate), &flaws)
+            links.append(AnchorLink(anchor: anchor, flaws: flaws))
         }
-        anchors[subject.issuer] = links
+        anchors.append((subject.issuer, links))
         return links
     }
 
     // MARK: Whole paths
 
     private func named(_ path: [Int], _ link: AnchorLink) -> [NamedCertificate] {
-        path.map { NamedCertificate(certificate: chain[$0].certificate, name: chain[$0].name) }
-            + [NamedCertificate(certificate: link.anchor.certificate, name: link.name)]
+        path.map { self.named(chain[$0]) }
+            + [NamedCertificate(certificate: link.anchor.certificate, name: { link.name })]
+    }
+
+    private func named(_ link: ChainLink) -> NamedCertificate {
+        NamedCertificate(certificate: link.certificate, name: { link.name })
     }
 
     private func validated(_ path: [Int], _ anchor: TrustAnchor) -> ValidatedPath {
@@ -264,8 +289,7 @@ public struct PathSearch<Environment: VerificationEnvironment> {
         }
         let authorities = named(path, link)
         checkPathLengths(authorities, &flaws)
-        let device = NamedCertificate(certificate: chain[0].certificate, name: chain[0].name)
-        return checkNameConstraints([device] + authorities, &budget, &flaws) ? flaws : nil
+        return checkNameConstraints([named(chain[0])] + authorities, &budget, &flaws) ? flaws : nil
     }
 
     private mutating func isGood(_ path: [Int], _ link: AnchorLink) throws -> Bool {
@@ -273,17 +297,23 @@ public struct PathSearch<Environment: VerificationEnvironment> {
     }
 
     /// Keeps a path that breaks rules, where it came closer than the others.
-    private mutating func note(_ path: [Int], _ link: AnchorLink, isSigned: Bool) throws {
+    private mutating func note(_ path: [Int], _ link: AnchorLink, unsigned: Int?) throws {
         var flaws = link.flaws
         for index in path { flaws += chain[index].intermediateFlaws }
         if path.count > limits.intermediates {
             flaws.append(Flaw(.chainInvalid, "the path has more than \(limits.intermediates) intermediates"))
         }
         flaws += try pathFlaws(path, link) ?? [Flaw(.chainInvalid, budget.exhausted ?? "")]
-        if !isSigned, !flaws.contains(where: { $0.reason == .algorithmNotAllowed }) {
-            flaws.append(Flaw(.signatureInvalid, "a signature of the path to \(link.name) does not verify"))
+        if let unsigned, !flaws.contains(where: { $0.reason == .algorithmNotAllowed }) {
+            // The name of the issuer is the right one, its key is not.
+            let issuer = path.firstIndex(of: unsigned).map { $0 + 1 } ?? 0
+            let issuerName = issuer < path.count ? chain[path[issuer]].name : link.name
+            flaws.append(
+                Flaw(
+                    .signatureInvalid,
+                    "the signature of \(chain[unsigned].name) does not verify with the key of \(issuerName)"))
         }
-        let attempt = Attempt(flaws: flaws, anchor: link.anchor, isSigned: isSigned)
+        let attempt = Attempt(flaws: flaws, anchor: link.anchor, isSigned: unsigned == nil)
         if let closest, closest.closeness >= attempt.closeness { return }
         closest = attempt
     }
@@ -292,15 +322,15 @@ public struct PathSearch<Environment: VerificationEnvironment> {
 extension PathSearch.ChainLink {
     fileprivate init(index: Int, _ certificate: Certificate, at instant: Instant, _ limits: VerificationLimits) {
         self.certificate = certificate
-        let subjectName = certificate.subject
-        subject = index == 0 ? [] : subjectName.normalized
+        self.index = index
         issuer = certificate.issuer.normalized
         guard index > 0 else {
-            name = "the device certificate"
+            subject = []
             intermediateFlaws = []
             return
         }
-        name = "chain[\(index)] (\(String(subjectName.description.prefix(120))))"
+        subject = certificate.subject.normalized
+        var name: String { Self.name(index, certificate) }
         var flaws: [Flaw] = []
         checkForm(of: certificate, name, limits, &flaws)
         if !certificate.signatureAlgorithm.isAllowedInPaths {

@@ -30,7 +30,9 @@ public enum RegisteredKeyState: Sendable {
 /// What path validation asks of the world.
 public protocol VerificationEnvironment {
     /// The anchors whose subject is this name, Active or not.
-    mutating func anchors(named subject: DistinguishedName) throws -> [TrustAnchor]
+    ///
+    /// - Parameter subject: as ``Certificates/DistinguishedName/normalized`` writes it.
+    mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor]
     /// What the anchors say of a certificate's public key.
     mutating func keyState(of certificate: Certificate) throws -> RegisteredKeyState
     /// Whether a certificate's signature verifies with the issuer's key.

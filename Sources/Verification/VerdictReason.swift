@@ -32,10 +32,16 @@ public struct Flaw: Error, Hashable, Sendable {
     /// Which certificate and which rule, for people: lower case, no full stop.
     public var detail: String
 
+    /// The longest detail, in bytes of UTF-8: a hostile certificate makes no page of text.
+    private static let longestDetail = 500
+
     /// Both fields.
     public init(_ reason: VerdictReason, _ detail: String) {
         self.reason = reason
         self.detail = detail
+        if detail.utf8.count > Self.longestDetail {
+            self.detail = String(decoding: detail.utf8.prefix(Self.longestDetail), as: UTF8.self) + "…"
+        }
     }
 }
 
