@@ -26,6 +26,7 @@ let package = Package(
     products: [
         .executable(name: "caregd", targets: ["caregd"]),
         .executable(name: "caregctl", targets: ["caregctl"]),
+        .executable(name: "caregbench", targets: ["caregbench"]),
         .library(name: "CaregClient", targets: ["CaregClient"]),
     ],
     dependencies: [
@@ -81,6 +82,12 @@ let package = Package(
             name: "caregctl",
             dependencies: ["CaregClient", "CaregProto", "TrustAnchors", protobuf, argumentParser],
             swiftSettings: settings),
+        .executableTarget(
+            name: "caregbench",
+            dependencies: [
+                "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Signatures", "Certificates", "COpenSSL",
+                protobuf, argumentParser,
+            ], swiftSettings: settings),
 
         // Tests
         .target(
