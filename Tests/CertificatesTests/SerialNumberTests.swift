@@ -44,4 +44,32 @@ import Testing
     func whatIsNoSerialNumberIsRefused(written: String) {
         #expect(throws: SerialNumberTextError.self) { try SerialNumber(text: written) }
     }
+
+    static let beginnings: [(typed: String, serialNumber: String, isFound: Bool)] = [
+        ("0a1", "0a12", true), ("a12", "0a12", true), ("0a12", "0a12", true), ("0A:12", "0a12", true),
+        ("0a", "0a12", true), ("0a12", "0a1234", true), ("12", "0a12", false), ("0a13", "0a12", false),
+        ("0a123", "0a12", false), ("-0a", "-0a12", true), ("0a", "-0a12", false), ("-0a", "0a12", false),
+        ("00", "00", true), ("7f", "7f0000", true),
+    ]
+
+    @Test(arguments: beginnings.indices) func aSerialNumberIsFoundByItsBeginning(index: Int) throws {
+        let (typed, text, isFound) = Self.beginnings[index]
+        let serialNumber = try SerialNumber(text: text)
+        #expect(try SerialNumberPrefix(text: typed).matches(serialNumber) == isFound, "\(typed), \(text)")
+    }
+
+    @Test func aWholeSerialNumberIsFoundByItself() throws {
+        var generator = SeededGenerator(seed: TestSeed.start(otherwise: 1))
+        for _ in 0..<500 {
+            let serialNumber = SerialNumber(
+                isNegative: generator.oneIn(4), magnitude: generator.bytes(1 + generator.below(20)))
+            let text = serialNumber.text
+            #expect(try SerialNumber(text: text) == serialNumber)
+            for count in 1...text.utf8.count where text.prefix(count) != "-" {
+                let prefix = try SerialNumberPrefix(text: String(text.prefix(count)))
+                #expect(prefix.matches(serialNumber), "\(text.prefix(count)), \(text)")
+                #expect(!prefix.isBehind(serialNumber), "\(text.prefix(count)), \(text)")
+            }
+        }
+    }
 }

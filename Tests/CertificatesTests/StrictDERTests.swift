@@ -140,6 +140,14 @@ import Testing
 
     // MARK: Fields
 
+    private static func rsaKey(_ modulus: [UInt8], _ exponent: [UInt8], after: [UInt8] = []) -> [UInt8] {
+        changed {
+            $0.spki = DER.sequence(
+                DER.sequence(DER.objectIdentifier(OID.rsaEncryption), DER.null),
+                DER.bitString(DER.sequence(modulus, exponent) + after))
+        }
+    }
+
     private static func pair(_ one: [UInt8], _ two: [UInt8]) -> [UInt8] { DER.sequence(one, two) }
 
     static let fields: [Wrong] = [
@@ -224,6 +232,24 @@ import Testing
         },
         Wrong("a key with bytes after it", in: .subjectPublicKeyInfo, .trailingBytes) {
             changed { $0.spki = DER.sequence(DER.contents($0.spki), DER.null) }
+        },
+        Wrong("a padded modulus", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(contents: [0, 0] + [UInt8](repeating: 0xFF, count: 256)), DER.integer(65_537))
+        },
+        Wrong("a modulus below zero", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(contents: [UInt8](repeating: 0xF1, count: 256)), DER.integer(65_537))
+        },
+        Wrong("a padded exponent", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(unsigned: [UInt8](repeating: 0xFF, count: 256)), DER.integer(contents: [0, 1, 0, 1]))
+        },
+        Wrong("an exponent below zero", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(unsigned: [UInt8](repeating: 0xFF, count: 256)), DER.integer(-3))
+        },
+        Wrong("an RSA key of one number", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(unsigned: [UInt8](repeating: 0xFF, count: 256)), [])
+        },
+        Wrong("a key after the RSA key", in: .subjectPublicKeyInfo) {
+            rsaKey(DER.integer(unsigned: [UInt8](repeating: 0xFF, count: 256)), DER.integer(65_537), after: DER.null)
         },
         Wrong("no key") { changed { $0.spki = DER.sequence() } },
         Wrong("unique identifiers in version 1", .notInThisVersion) {

@@ -57,6 +57,9 @@ import Verification
             let first = root.device("first", key: .p256(3)) { $0.makeVersion1() }
             return World(root, chain: [first.device("second"), first])
         },
+        Situation("intermediate whose keyUsage has no bit", .chainInvalid, .certificateMalformed) {
+            intermediate { $0.set(.keyUsage()) }
+        },
         Situation("intermediate without subject key identifier", .trusted) {
             intermediate { $0.remove(OID.subjectKeyIdentifier) }
         },

@@ -108,6 +108,7 @@ import Verification
 
     private static let chainCount = 3_600
     private static let parts = 6
+    private static let usualStart: UInt64 = 1
 
     /// The line of the table that explains a difference, and what to say where none does.
     private struct Finding: Sendable {
@@ -133,7 +134,7 @@ import Verification
     }
 
     @Test func everyDifferenceToOpenSSLIsExplained() async {
-        let start = TestSeed.start(otherwise: 1)
+        let start = TestSeed.start(otherwise: Self.usualStart)
         let findings = await withTaskGroup { group in
             for part in 0..<Self.parts {
                 group.addTask {
@@ -145,9 +146,11 @@ import Verification
             return await group.reduce(into: []) { $0 += $1 }
         }
         for finding in findings where finding.line == nil { Issue.record("\(finding.words)") }
+        // Other seeds need not reach every line.
+        guard start == Self.usualStart else { return }
         let used = Set(findings.compactMap(\.line))
         let unused = Self.differences.indices.filter { !used.contains($0) }.map { Self.differences[$0].property }
-        #expect(unused.isEmpty, "lines of the table that explain nothing, from seed \(start) on")
+        #expect(unused.isEmpty, "lines of the table that explain nothing")
     }
 
     @Test func theTableNamesPropertiesThatThereAre() {

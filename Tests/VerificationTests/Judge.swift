@@ -18,9 +18,8 @@ struct TestRegistry: VerificationEnvironment {
     let signatures = SignatureVerifier()
     private(set) var signatureChecks = 0
 
-    mutating func anchors(named subject: DistinguishedName) -> [TrustAnchor] {
-        let name = subject.normalized
-        return registered.filter { $0.certificate.subject.normalized == name }
+    mutating func anchors(named subject: [UInt8]) -> [TrustAnchor] {
+        registered.filter { $0.certificate.subject.normalized == subject }
     }
 
     mutating func keyState(of certificate: Certificate) -> RegisteredKeyState {

@@ -147,6 +147,21 @@ import Verification
             })
     }
 
+    /// RFC 5280 section 4.1.2.4: an issuer has a name, and so has a CA (section 4.1.2.6).
+    @Test func anIssuerWithoutANameIsNone() {
+        expectVerdict(
+            Situation("an anchor without a name", .certificateMalformed, .chainInvalid, .caUnknown) {
+                let root = Entity.root(.empty)
+                return World(root, chain: [root.device()])
+            })
+        expectVerdict(
+            Situation("an intermediate without a name", .certificateMalformed, .chainInvalid, .caUnknown) {
+                let root = Entity.root()
+                let middle = root.authority(.empty, key: .p256(2))
+                return World(root, chain: [middle.device(), middle])
+            })
+    }
+
     @Test func aNameWithinTheChainFollowsTheSameRules() {
         expectVerdict(
             Situation("intermediate named in another case", .trusted) {
