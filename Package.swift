@@ -108,8 +108,11 @@ let package = Package(
                 "Registry", "RegistryStore", "Verification", "Signatures", "Certificates", "TestPKI",
             ], swiftSettings: settings),
         .testTarget(
-            name: "CaregServerTests", dependencies: ["CaregServer", "Registry", "RegistryStore", "TTRPC"],
-            swiftSettings: settings),
+            name: "CaregServerTests",
+            dependencies: [
+                "CaregServer", "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Verification",
+                "Signatures", "Certificates", "TTRPC", protobuf, logging, coreMetrics,
+            ], swiftSettings: settings),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
         .testTarget(name: "TrustMapTests", dependencies: ["TrustMap", "CTrustMap"], swiftSettings: settings),
         .testTarget(

@@ -27,6 +27,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Asks for nothing in particular.
 public nonisolated struct Careg_V1_GetStatusRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -37,11 +38,13 @@ public nonisolated struct Careg_V1_GetStatusRequest: Sendable {
   public init() {}
 }
 
+/// How the daemon is.
 public nonisolated struct Careg_V1_GetStatusResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// At the moment of the call.
   public var status: Careg_V1_DaemonStatus {
     get {_status ?? Careg_V1_DaemonStatus()}
     set {_status = newValue}
@@ -70,6 +73,7 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
     set {_uniqueStorage()._version = newValue}
   }
 
+  /// 1 to 64 characters. Set when the registry was created.
   public var region: String {
     get {_storage._region}
     set {_uniqueStorage()._region = newValue}
@@ -81,12 +85,13 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
     set {_uniqueStorage()._historyID = newValue}
   }
 
-  /// The last committed change.
+  /// The last committed change; 0 in a new registry.
   public var revision: UInt64 {
     get {_storage._revision}
     set {_uniqueStorage()._revision = newValue}
   }
 
+  /// When the daemon started, by the host's clock.
   public var startTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._startTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._startTime = newValue}
@@ -96,6 +101,7 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
   /// Clears the value of `startTime`. Subsequent reads from it will return its default value.
   public mutating func clearStartTime() {_uniqueStorage()._startTime = nil}
 
+  /// Since then, by a clock that nobody sets.
   public var uptime: SwiftProtobuf.Google_Protobuf_Duration {
     get {_storage._uptime ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_uniqueStorage()._uptime = newValue}
@@ -105,48 +111,55 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
   /// Clears the value of `uptime`. Subsequent reads from it will return its default value.
   public mutating func clearUptime() {_uniqueStorage()._uptime = nil}
 
+  /// Instances of the region.
   public var instanceCount: UInt32 {
     get {_storage._instanceCount}
     set {_uniqueStorage()._instanceCount = newValue}
   }
 
+  /// CA certificates, Active and Inactive.
   public var caCount: UInt32 {
     get {_storage._caCount}
     set {_uniqueStorage()._caCount = newValue}
   }
 
+  /// CA certificates that are Active.
   public var activeCaCount: UInt32 {
     get {_storage._activeCaCount}
     set {_uniqueStorage()._activeCaCount = newValue}
   }
 
+  /// Device certificates of every status, tombstones not counted.
   public var deviceCount: UInt32 {
     get {_storage._deviceCount}
     set {_uniqueStorage()._deviceCount = newValue}
   }
 
+  /// Open connections of both sockets.
   public var connectionCount: UInt32 {
     get {_storage._connectionCount}
     set {_uniqueStorage()._connectionCount = newValue}
   }
 
+  /// Open Watch streams.
   public var watcherCount: UInt32 {
     get {_storage._watcherCount}
     set {_uniqueStorage()._watcherCount = newValue}
   }
 
-  /// Writes are refused with DISK_FULL until there is room.
+  /// Changes are refused with DISK_FULL until there is room.
   public var diskFull: Bool {
     get {_storage._diskFull}
     set {_uniqueStorage()._diskFull = newValue}
   }
 
-  /// Bytes of the state folder's data file, and bytes free on its file system.
+  /// Size of the state folder's data file, in bytes.
   public var dataBytes: UInt64 {
     get {_storage._dataBytes}
     set {_uniqueStorage()._dataBytes = newValue}
   }
 
+  /// Free on its file system for the daemon's user, in bytes.
   public var freeBytes: UInt64 {
     get {_storage._freeBytes}
     set {_uniqueStorage()._freeBytes = newValue}
@@ -164,22 +177,25 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
     set {_uniqueStorage()._problems = newValue}
   }
 
+  /// Of the daemon, as its host counts.
   public var processID: UInt32 {
     get {_storage._processID}
     set {_uniqueStorage()._processID = newValue}
   }
 
+  /// Absolute path of the state folder.
   public var stateDir: String {
     get {_storage._stateDir}
     set {_uniqueStorage()._stateDir = newValue}
   }
 
+  /// Absolute path of the folder of the sockets, the trust map and the anchors.
   public var runtimeDir: String {
     get {_storage._runtimeDir}
     set {_uniqueStorage()._runtimeDir = newValue}
   }
 
-  /// The trust maps of the fast path.
+  /// The trust maps of the fast path: `trust.map`, and one for each group that is restricted to some instances.
   public var trustMaps: [Careg_V1_TrustMapStatus] {
     get {_storage._trustMaps}
     set {_uniqueStorage()._trustMaps = newValue}
@@ -201,22 +217,26 @@ public nonisolated struct Careg_V1_TrustMapStatus: Sendable {
   /// File name in the runtime folder.
   public var file: String = String()
 
+  /// Of two files of this name, the later one has the higher number.
   public var generation: UInt64 = 0
 
-  /// Device certificates in it, and slots for them.
+  /// Device certificates in it.
   public var entries: UInt64 = 0
 
+  /// Slots for device certificates.
   public var capacity: UInt64 = 0
 
+  /// Size of the file, in bytes.
   public var bytes: UInt64 = 0
 
   /// The revision that it has been brought to.
   public var revision: UInt64 = 0
 
   /// It holds everything that the registry knows; false while it is filled, or where room or its limit ended that.
+  /// Brokers ask the daemon about what is not in it.
   public var complete: Bool = false
 
-  /// Why it is not as large as it should be; empty where all is well.
+  /// Why it is not as large as it should be, a sentence; empty where all is well.
   public var problem: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -230,12 +250,13 @@ public nonisolated struct Careg_V1_Limit: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As in the configuration file.
   public var name: String = String()
 
   /// In the unit that the name ends in; a bare number where it has none.
   public var value: UInt64 = 0
 
-  /// How much of it is in use now, where that is counted.
+  /// How much of it is in use now; left out where that is not counted.
   public var used: UInt64 {
     get {_used ?? 0}
     set {_used = newValue}
@@ -252,6 +273,7 @@ public nonisolated struct Careg_V1_Limit: Sendable {
   fileprivate var _used: UInt64? = nil
 }
 
+/// Asks for nothing in particular.
 public nonisolated struct Careg_V1_GetMetricsRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -262,6 +284,7 @@ public nonisolated struct Careg_V1_GetMetricsRequest: Sendable {
   public init() {}
 }
 
+/// The metrics.
 public nonisolated struct Careg_V1_GetMetricsResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -275,17 +298,19 @@ public nonisolated struct Careg_V1_GetMetricsResponse: Sendable {
   public init() {}
 }
 
+/// A page of the change log.
 public nonisolated struct Careg_V1_ListAuditRecordsRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Records after this revision; 0 for all that are kept.
+  /// Records after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
   public var sinceRevision: UInt64 = 0
 
-  /// 1 to 1000; 0 means 100.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow.
   public var pageSize: UInt32 = 0
 
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -293,14 +318,17 @@ public nonisolated struct Careg_V1_ListAuditRecordsRequest: Sendable {
   public init() {}
 }
 
-/// One entry of the change log.
+/// One entry of the change log. It holds ids, serial numbers and fingerprints, never a certificate, a subject or a code,
+/// and outlives the deletion of what it tells of.
 public nonisolated struct Careg_V1_AuditRecord: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The revision that this change made.
   public var revision: UInt64 = 0
 
+  /// When it was committed, by the host's clock. Order follows `revision`, not this.
   public var time: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_time ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_time = newValue}
@@ -310,29 +338,38 @@ public nonisolated struct Careg_V1_AuditRecord: Sendable {
   /// Clears the value of `time`. Subsequent reads from it will return its default value.
   public mutating func clearTime() {self._time = nil}
 
-  /// The method that made the change, `RegisterCaCertificate` for instance; `Verify` for an automatic registration.
+  /// The method that made the change, `RegisterCaCertificate` for instance; `Verify` for an automatic registration,
+  /// `restore` for `caregd restore`.
   public var method: String = String()
 
+  /// What the change did.
   public var type: Careg_V1_ChangeType = .unspecified
 
-  /// Of the calling process, as the kernel told it (SO_PEERCRED).
+  /// User id of the calling process, as the kernel told it when it connected (SO_PEERCRED).
   public var callerUid: UInt32 = 0
 
+  /// Its primary group id.
   public var callerGid: UInt32 = 0
 
+  /// Its process id, as the daemon's PID namespace has it.
   public var callerPid: Int32 = 0
 
+  /// The instance concerned; empty for a restore.
   public var instanceID: String = String()
 
+  /// SN of the CA certificate concerned; for a device, the one it is listed under. Empty where none is.
   public var caSn: String = String()
 
+  /// Serial number of the device certificate concerned; empty where none is.
   public var deviceSn: String = String()
 
+  /// SHA-256 of the certificate concerned, 64 hex digits; empty where none is.
   public var fingerprint: String = String()
 
+  /// The status after the change; unspecified where there is none (deleted, instances, codes).
   public var status: Careg_V1_Status = .unspecified
 
-  /// SHA-256 over the record before and this one: 64 hex digits.
+  /// SHA-256 over the hash of the record before and this record: 64 hex digits.
   public var hash: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -342,15 +379,19 @@ public nonisolated struct Careg_V1_AuditRecord: Sendable {
   fileprivate var _time: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListAuditRecordsResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// In ascending order of revision.
   public var auditRecords: [Careg_V1_AuditRecord] = []
 
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
+  /// All records after `since_revision`.
   public var totalSize: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -358,14 +399,16 @@ public nonisolated struct Careg_V1_ListAuditRecordsResponse: Sendable {
   public init() {}
 }
 
+/// How far the walk is to prove more than that the log agrees with itself. Both fields or neither (ARGUMENT_INVALID).
 public nonisolated struct Careg_V1_VerifyAuditLogRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// A revision and its hash, kept elsewhere: with them the walk proves history, without them consistency only.
+  /// A revision whose hash was kept elsewhere: with it the walk proves history, without it consistency only.
   public var fromRevision: UInt64 = 0
 
+  /// That hash: 64 hex digits.
   public var fromHash: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -373,11 +416,13 @@ public nonisolated struct Careg_V1_VerifyAuditLogRequest: Sendable {
   public init() {}
 }
 
+/// What the walk found.
 public nonisolated struct Careg_V1_VerifyAuditLogResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Found by reading every record.
   public var verification: Careg_V1_AuditVerification {
     get {_verification ?? Careg_V1_AuditVerification()}
     set {_verification = newValue}
@@ -400,15 +445,19 @@ public nonisolated struct Careg_V1_AuditVerification: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Every record fits the one before, and the kept hash where one was given.
   public var intact: Bool = false
 
+  /// Of the first record that is kept; 0 in an empty log.
   public var firstRevision: UInt64 = 0
 
+  /// Of the last record; 0 in an empty log.
   public var lastRevision: UInt64 = 0
 
+  /// Records that were read.
   public var recordCount: UInt64 = 0
 
-  /// The hash of the last record: keep it elsewhere, with `last_revision`.
+  /// The hash of the last record: keep it elsewhere, with `last_revision`. 64 hex digits; empty in an empty log.
   public var lastHash: String = String()
 
   /// The first revision that does not fit; 0 where all do.
@@ -422,6 +471,7 @@ public nonisolated struct Careg_V1_AuditVerification: Sendable {
   public init() {}
 }
 
+/// Asks for nothing in particular.
 public nonisolated struct Careg_V1_BackupRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -432,15 +482,17 @@ public nonisolated struct Careg_V1_BackupRequest: Sendable {
   public init() {}
 }
 
+/// The next part of the copy. Parts come in order, without gap; the copy is whole when the part with `sha256` has come
+/// and the stream has ended well.
 public nonisolated struct Careg_V1_BackupResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// The next bytes of the copy: 1 MiB at most.
+  /// The next bytes of the copy: less than 1 MiB.
   public var data: Data = Data()
 
-  /// Where these bytes stand in the copy.
+  /// Where these bytes stand in the copy, in bytes from its beginning.
   public var offset: UInt64 = 0
 
   /// All bytes of the copy.

@@ -27,14 +27,16 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// The instance to create.
 public nonisolated struct Careg_V1_CreateInstanceRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// 1 to 64 characters out of `A-Z a-z 0-9 - _`.
+  /// 1 to 64 characters out of `A-Z a-z 0-9 - _` (INSTANCE_ID_INVALID, INSTANCE_ALREADY_EXISTS).
   public var id: String = String()
 
+  /// What the instance has booked; must be given (ARGUMENT_INVALID).
   public var edition: Careg_V1_Edition = .unspecified
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -42,11 +44,13 @@ public nonisolated struct Careg_V1_CreateInstanceRequest: Sendable {
   public init() {}
 }
 
+/// The instance, created.
 public nonisolated struct Careg_V1_CreateInstanceResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var instance: Careg_V1_Instance {
     get {_instance ?? Careg_V1_Instance()}
     set {_instance = newValue}
@@ -63,11 +67,13 @@ public nonisolated struct Careg_V1_CreateInstanceResponse: Sendable {
   fileprivate var _instance: Careg_V1_Instance? = nil
 }
 
+/// The instance to show.
 public nonisolated struct Careg_V1_GetInstanceRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var id: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -75,11 +81,13 @@ public nonisolated struct Careg_V1_GetInstanceRequest: Sendable {
   public init() {}
 }
 
+/// The instance.
 public nonisolated struct Careg_V1_GetInstanceResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// With its counts as they are now.
   public var instance: Careg_V1_Instance {
     get {_instance ?? Careg_V1_Instance()}
     set {_instance = newValue}
@@ -96,15 +104,16 @@ public nonisolated struct Careg_V1_GetInstanceResponse: Sendable {
   fileprivate var _instance: Careg_V1_Instance? = nil
 }
 
+/// A page of all instances of the region.
 public nonisolated struct Careg_V1_ListInstancesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// 1 to 1000; 0 means 100.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow.
   public var pageSize: UInt32 = 0
 
-  /// `next_page_token` of the page before; empty for the first. Good for the same query only.
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -112,15 +121,16 @@ public nonisolated struct Careg_V1_ListInstancesRequest: Sendable {
   public init() {}
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListInstancesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// In ascending order of id.
+  /// In ascending order of id, by bytes.
   public var instances: [Careg_V1_Instance] = []
 
-  /// Empty on the last page.
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
   /// All instances of the region.
@@ -131,13 +141,17 @@ public nonisolated struct Careg_V1_ListInstancesResponse: Sendable {
   public init() {}
 }
 
+/// A new edition for an instance.
 public nonisolated struct Careg_V1_UpdateInstanceRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var id: String = String()
 
+  /// The edition from now on; must be given (ARGUMENT_INVALID). The present one is fine: nothing changes then, and the
+  /// revision stays.
   public var edition: Careg_V1_Edition = .unspecified
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -145,11 +159,13 @@ public nonisolated struct Careg_V1_UpdateInstanceRequest: Sendable {
   public init() {}
 }
 
+/// The instance, changed.
 public nonisolated struct Careg_V1_UpdateInstanceResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var instance: Careg_V1_Instance {
     get {_instance ?? Careg_V1_Instance()}
     set {_instance = newValue}
@@ -166,11 +182,13 @@ public nonisolated struct Careg_V1_UpdateInstanceResponse: Sendable {
   fileprivate var _instance: Careg_V1_Instance? = nil
 }
 
+/// The instance to delete.
 public nonisolated struct Careg_V1_DeleteInstanceRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var id: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -178,6 +196,7 @@ public nonisolated struct Careg_V1_DeleteInstanceRequest: Sendable {
   public init() {}
 }
 
+/// The instance that is gone.
 public nonisolated struct Careg_V1_DeleteInstanceResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -200,14 +219,16 @@ public nonisolated struct Careg_V1_DeleteInstanceResponse: Sendable {
   fileprivate var _instance: Careg_V1_Instance? = nil
 }
 
+/// A new registration code.
 public nonisolated struct Careg_V1_IssueRegistrationCodeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The instance that will use it: 1 to 64 characters (INSTANCE_NOT_FOUND, EDITION_NOT_SUPPORTED).
   public var instanceID: String = String()
 
-  /// 1 second to 3650 days; left out: 30 days.
+  /// How long it is good: 1 second to 3650 days, whole seconds (ARGUMENT_INVALID). Left out: 30 days.
   public var ttl: SwiftProtobuf.Google_Protobuf_Duration {
     get {_ttl ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_ttl = newValue}
@@ -224,6 +245,7 @@ public nonisolated struct Careg_V1_IssueRegistrationCodeRequest: Sendable {
   fileprivate var _ttl: SwiftProtobuf.Google_Protobuf_Duration? = nil
 }
 
+/// The code, issued.
 public nonisolated struct Careg_V1_IssueRegistrationCodeResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -246,16 +268,19 @@ public nonisolated struct Careg_V1_IssueRegistrationCodeResponse: Sendable {
   fileprivate var _registrationCode: Careg_V1_RegistrationCode? = nil
 }
 
+/// A page of the open codes of an instance.
 public nonisolated struct Careg_V1_ListRegistrationCodesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var instanceID: String = String()
 
-  /// 1 to 1000; 0 means 100.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow.
   public var pageSize: UInt32 = 0
 
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -263,16 +288,19 @@ public nonisolated struct Careg_V1_ListRegistrationCodesRequest: Sendable {
   public init() {}
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListRegistrationCodesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// The open ones: unused and unexpired.
+  /// The open ones, unused and unexpired, in no order that means anything.
   public var registrationCodes: [Careg_V1_RegistrationCode] = []
 
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
+  /// All open codes of the instance.
   public var totalSize: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -280,14 +308,17 @@ public nonisolated struct Careg_V1_ListRegistrationCodesResponse: Sendable {
   public init() {}
 }
 
+/// An open code to make worthless.
 public nonisolated struct Careg_V1_RevokeRegistrationCodeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var instanceID: String = String()
 
-  /// The code or its beginning: 1 to 64 characters. It must fit one open code of the instance only.
+  /// The code or its beginning, 1 to 64 characters, case included. It must fit one open code of the instance only
+  /// (ARGUMENT_INVALID, CODE_NOT_FOUND).
   public var prefix: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -295,11 +326,13 @@ public nonisolated struct Careg_V1_RevokeRegistrationCodeRequest: Sendable {
   public init() {}
 }
 
+/// The code that is worthless now.
 public nonisolated struct Careg_V1_RevokeRegistrationCodeResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// With the first 8 characters of the code; `revision` is that of the revocation.
   public var registrationCode: Careg_V1_RegistrationCode {
     get {_registrationCode ?? Careg_V1_RegistrationCode()}
     set {_registrationCode = newValue}
@@ -316,23 +349,27 @@ public nonisolated struct Careg_V1_RevokeRegistrationCodeResponse: Sendable {
   fileprivate var _registrationCode: Careg_V1_RegistrationCode? = nil
 }
 
+/// A CA certificate, with the proof that its private key is held.
 public nonisolated struct Careg_V1_RegisterCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The instance that will own it: 1 to 64 characters (INSTANCE_NOT_FOUND, EDITION_NOT_SUPPORTED).
   public var instanceID: String = String()
 
-  /// Exactly one certificate, PEM or DER, 64 KiB at most.
+  /// Exactly one certificate, PEM or DER, 64 KiB at most (CERTIFICATE_MALFORMED, CERTIFICATE_TOO_LARGE,
+  /// PRIVATE_KEY_UPLOADED).
   public var caCertificate: Data = Data()
 
-  /// Exactly one certificate, PEM or DER: CommonName = the code, signed by the CA's private key.
+  /// Exactly one certificate, PEM or DER, 64 KiB at most: its only CommonName is an open registration code of the
+  /// instance, and the private key of the CA certificate has signed it (CODE_MISMATCH, VERIFICATION_NOT_SIGNED_BY_CA).
   public var verificationCertificate: Data = Data()
 
-  /// 128 characters at most.
+  /// Free text for people: 128 characters at most (ARGUMENT_INVALID). May be empty.
   public var name: String = String()
 
-  /// Unspecified: automatic.
+  /// What happens to unknown devices. Unspecified: automatic.
   public var deviceRegistration: Careg_V1_DeviceRegistration = .unspecified
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -340,11 +377,13 @@ public nonisolated struct Careg_V1_RegisterCaCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The CA certificate, registered and Active.
 public nonisolated struct Careg_V1_RegisterCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is. With `der` and `pem`.
   public var caCertificate: Careg_V1_CaCertificate {
     get {_caCertificate ?? Careg_V1_CaCertificate()}
     set {_caCertificate = newValue}
@@ -361,12 +400,14 @@ public nonisolated struct Careg_V1_RegisterCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// The CA certificate to show.
 public nonisolated struct Careg_V1_GetCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// As operators type it: upper case, `:`, blanks, `0x`, `serial=` and leading zeros are fine.
+  /// Hex digits as operators type them: upper case, `:`, blanks, `0x`, `serial=` and leading zeros are fine
+  /// (CA_NOT_FOUND, SN_INVALID; SN_TOO_LONG over 128 bytes).
   public var sn: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -374,11 +415,13 @@ public nonisolated struct Careg_V1_GetCaCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The CA certificate.
 public nonisolated struct Careg_V1_GetCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// With `der`, `pem` and `vouched_by`.
   public var caCertificate: Careg_V1_CaCertificate {
     get {_caCertificate ?? Careg_V1_CaCertificate()}
     set {_caCertificate = newValue}
@@ -395,24 +438,25 @@ public nonisolated struct Careg_V1_GetCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// A page of the CA certificates that fit all filters.
 public nonisolated struct Careg_V1_ListCaCertificatesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Empty: all instances.
+  /// Of one instance, 1 to 64 characters (INSTANCE_NOT_FOUND). Empty: of all.
   public var instanceID: String = String()
 
-  /// Unspecified: any.
+  /// STATUS_ACTIVE or STATUS_INACTIVE (else ARGUMENT_INVALID). Unspecified: both.
   public var status: Careg_V1_Status = .unspecified
 
-  /// The SN or its beginning, as operators type it.
+  /// A whole SN or its beginning, hex digits, an odd number of them is fine (SN_INVALID). Empty: any.
   public var snPrefix: String = String()
 
-  /// Part of the subject's text, case ignored.
+  /// Part of the subject's text, case ignored. Empty: any.
   public var subject: String = String()
 
-  /// Only those whose `not_after` is before this moment.
+  /// Only those whose `not_after` is before this moment; fractions of a second do not count. Left out: any.
   public var expiresBefore: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_expiresBefore ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_expiresBefore = newValue}
@@ -422,9 +466,11 @@ public nonisolated struct Careg_V1_ListCaCertificatesRequest: Sendable {
   /// Clears the value of `expiresBefore`. Subsequent reads from it will return its default value.
   public mutating func clearExpiresBefore() {self._expiresBefore = nil}
 
-  /// 1 to 1000; 0 means 100. With a filter a page may be shorter, or empty, although more follow.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow. With a filter a
+  /// page may even be empty although more follow.
   public var pageSize: UInt32 = 0
 
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -434,18 +480,20 @@ public nonisolated struct Careg_V1_ListCaCertificatesRequest: Sendable {
   fileprivate var _expiresBefore: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListCaCertificatesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// In ascending order of SN.
+  /// In ascending order of SN, without `der` and `pem`.
   public var caCertificates: [Careg_V1_CaCertificate] = []
 
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
-  /// How many fit the query's instance. With other filters: how many fit, where that is known without walking the whole
-  /// table, else how many of the instance there are.
+  /// How many fit the filters, where that is known without walking more than 20,000 rows; else how many of the instance
+  /// (or of the region) and the status there are.
   public var totalSize: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -453,14 +501,16 @@ public nonisolated struct Careg_V1_ListCaCertificatesResponse: Sendable {
   public init() {}
 }
 
+/// New settings for a CA certificate.
 public nonisolated struct Careg_V1_UpdateCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var sn: String = String()
 
-  /// Left out: unchanged. 128 characters at most; empty removes it.
+  /// Left out: unchanged. 128 characters at most (ARGUMENT_INVALID); empty removes it.
   public var name: String {
     get {_name ?? String()}
     set {_name = newValue}
@@ -470,7 +520,7 @@ public nonisolated struct Careg_V1_UpdateCaCertificateRequest: Sendable {
   /// Clears the value of `name`. Subsequent reads from it will return its default value.
   public mutating func clearName() {self._name = nil}
 
-  /// Unspecified: unchanged.
+  /// From now on, for devices that are not known yet. Unspecified: unchanged.
   public var deviceRegistration: Careg_V1_DeviceRegistration = .unspecified
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -480,11 +530,13 @@ public nonisolated struct Careg_V1_UpdateCaCertificateRequest: Sendable {
   fileprivate var _name: String? = nil
 }
 
+/// The CA certificate, changed.
 public nonisolated struct Careg_V1_UpdateCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var caCertificate: Careg_V1_CaCertificate {
     get {_caCertificate ?? Careg_V1_CaCertificate()}
     set {_caCertificate = newValue}
@@ -501,11 +553,13 @@ public nonisolated struct Careg_V1_UpdateCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// The CA certificate to make Active.
 public nonisolated struct Careg_V1_ActivateCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var sn: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -513,11 +567,13 @@ public nonisolated struct Careg_V1_ActivateCaCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The CA certificate, Active.
 public nonisolated struct Careg_V1_ActivateCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var caCertificate: Careg_V1_CaCertificate {
     get {_caCertificate ?? Careg_V1_CaCertificate()}
     set {_caCertificate = newValue}
@@ -534,11 +590,13 @@ public nonisolated struct Careg_V1_ActivateCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// The CA certificate to make Inactive.
 public nonisolated struct Careg_V1_UnregisterCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var sn: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -546,11 +604,13 @@ public nonisolated struct Careg_V1_UnregisterCaCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The CA certificate, Inactive.
 public nonisolated struct Careg_V1_UnregisterCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var caCertificate: Careg_V1_CaCertificate {
     get {_caCertificate ?? Careg_V1_CaCertificate()}
     set {_caCertificate = newValue}
@@ -567,11 +627,13 @@ public nonisolated struct Careg_V1_UnregisterCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// The CA certificate to delete for good.
 public nonisolated struct Careg_V1_DeleteCaCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var sn: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -579,6 +641,7 @@ public nonisolated struct Careg_V1_DeleteCaCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The CA certificate that is gone.
 public nonisolated struct Careg_V1_DeleteCaCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -601,17 +664,20 @@ public nonisolated struct Careg_V1_DeleteCaCertificateResponse: Sendable {
   fileprivate var _caCertificate: Careg_V1_CaCertificate? = nil
 }
 
+/// A device certificate to register explicitly.
 public nonisolated struct Careg_V1_RegisterDeviceCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The instance that the device connects to: 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var instanceID: String = String()
 
-  /// Exactly one certificate, PEM or DER, 64 KiB at most.
+  /// Exactly one certificate, PEM or DER, 64 KiB at most (CERTIFICATE_MALFORMED, CERTIFICATE_TOO_LARGE,
+  /// PRIVATE_KEY_UPLOADED).
   public var certificate: Data = Data()
 
-  /// Intermediates, PEM (several in one element are fine) or DER, in any order; 15 at most.
+  /// Intermediates, PEM (several in one element are fine) or DER, in any order: 15 certificates at most.
   public var chain: [Data] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -619,11 +685,13 @@ public nonisolated struct Careg_V1_RegisterDeviceCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The device certificate, registered and Active.
 public nonisolated struct Careg_V1_RegisterDeviceCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is. With `der` and `pem`.
   public var deviceCertificate: Careg_V1_DeviceCertificate {
     get {_deviceCertificate ?? Careg_V1_DeviceCertificate()}
     set {_deviceCertificate = newValue}
@@ -640,16 +708,21 @@ public nonisolated struct Careg_V1_RegisterDeviceCertificateResponse: Sendable {
   fileprivate var _deviceCertificate: Careg_V1_DeviceCertificate? = nil
 }
 
+/// The device certificate to show.
 public nonisolated struct Careg_V1_GetDeviceCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var caSn: String = String()
 
+  /// The device certificate's own serial number, hex digits, `-` before a negative one (DEVICE_NOT_FOUND, SN_INVALID,
+  /// SN_TOO_LONG).
   public var sn: String = String()
 
-  /// Empty unless `ca_sn` + `sn` fits several device certificates: 64 hex digits.
+  /// SHA-256 of the certificate, 64 hex digits in either case, `:` between bytes allowed (ARGUMENT_INVALID). Empty
+  /// unless `ca_sn` + `sn` fits several device certificates.
   public var fingerprint: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -657,11 +730,13 @@ public nonisolated struct Careg_V1_GetDeviceCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The device certificate.
 public nonisolated struct Careg_V1_GetDeviceCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// With `der` and `pem`.
   public var deviceCertificate: Careg_V1_DeviceCertificate {
     get {_deviceCertificate ?? Careg_V1_DeviceCertificate()}
     set {_deviceCertificate = newValue}
@@ -678,23 +753,25 @@ public nonisolated struct Careg_V1_GetDeviceCertificateResponse: Sendable {
   fileprivate var _deviceCertificate: Careg_V1_DeviceCertificate? = nil
 }
 
+/// A page of the device certificates under a CA certificate that fit all filters.
 public nonisolated struct Careg_V1_ListDeviceCertificatesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var caSn: String = String()
 
   /// Unspecified: any.
   public var status: Careg_V1_Status = .unspecified
 
-  /// The serial number or its beginning.
+  /// A whole serial number or its beginning, hex digits (SN_INVALID). Empty: any.
   public var snPrefix: String = String()
 
-  /// Part of the subject's text, case ignored.
+  /// Part of the subject's text, case ignored. Empty: any.
   public var subject: String = String()
 
-  /// Only those whose `not_after` is before this moment.
+  /// Only those whose `not_after` is before this moment; fractions of a second do not count. Left out: any.
   public var expiresBefore: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_expiresBefore ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_expiresBefore = newValue}
@@ -704,9 +781,11 @@ public nonisolated struct Careg_V1_ListDeviceCertificatesRequest: Sendable {
   /// Clears the value of `expiresBefore`. Subsequent reads from it will return its default value.
   public mutating func clearExpiresBefore() {self._expiresBefore = nil}
 
-  /// 1 to 1000; 0 means 100. With a filter a page may be shorter, or empty, although more follow.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow. With a filter a
+  /// page may even be empty although more follow.
   public var pageSize: UInt32 = 0
 
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -716,17 +795,20 @@ public nonisolated struct Careg_V1_ListDeviceCertificatesRequest: Sendable {
   fileprivate var _expiresBefore: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListDeviceCertificatesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// In ascending order of serial number, negative ones last.
+  /// In ascending order of serial number, negative ones last, without `der` and `pem`.
   public var deviceCertificates: [Careg_V1_DeviceCertificate] = []
 
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
-  /// All device certificates under the CA certificate; with a status filter, those of that status.
+  /// All device certificates under the CA certificate; with a status filter, those of that status. Other filters do not
+  /// change it.
   public var totalSize: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -734,15 +816,21 @@ public nonisolated struct Careg_V1_ListDeviceCertificatesResponse: Sendable {
   public init() {}
 }
 
+/// The device certificate to make Active.
 public nonisolated struct Careg_V1_ActivateDeviceCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var caSn: String = String()
 
+  /// The device certificate's own serial number, hex digits, `-` before a negative one (DEVICE_NOT_FOUND, SN_INVALID,
+  /// SN_TOO_LONG).
   public var sn: String = String()
 
+  /// SHA-256 of the certificate, 64 hex digits in either case, `:` between bytes allowed (ARGUMENT_INVALID). Empty
+  /// unless `ca_sn` + `sn` fits several device certificates.
   public var fingerprint: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -750,11 +838,13 @@ public nonisolated struct Careg_V1_ActivateDeviceCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The device certificate, Active.
 public nonisolated struct Careg_V1_ActivateDeviceCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var deviceCertificate: Careg_V1_DeviceCertificate {
     get {_deviceCertificate ?? Careg_V1_DeviceCertificate()}
     set {_deviceCertificate = newValue}
@@ -771,15 +861,21 @@ public nonisolated struct Careg_V1_ActivateDeviceCertificateResponse: Sendable {
   fileprivate var _deviceCertificate: Careg_V1_DeviceCertificate? = nil
 }
 
+/// The device certificate to make Inactive.
 public nonisolated struct Careg_V1_DeactivateDeviceCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var caSn: String = String()
 
+  /// The device certificate's own serial number, hex digits, `-` before a negative one (DEVICE_NOT_FOUND, SN_INVALID,
+  /// SN_TOO_LONG).
   public var sn: String = String()
 
+  /// SHA-256 of the certificate, 64 hex digits in either case, `:` between bytes allowed (ARGUMENT_INVALID). Empty
+  /// unless `ca_sn` + `sn` fits several device certificates.
   public var fingerprint: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -787,11 +883,13 @@ public nonisolated struct Careg_V1_DeactivateDeviceCertificateRequest: Sendable 
   public init() {}
 }
 
+/// The device certificate, Inactive.
 public nonisolated struct Careg_V1_DeactivateDeviceCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// As it now is.
   public var deviceCertificate: Careg_V1_DeviceCertificate {
     get {_deviceCertificate ?? Careg_V1_DeviceCertificate()}
     set {_deviceCertificate = newValue}
@@ -808,15 +906,21 @@ public nonisolated struct Careg_V1_DeactivateDeviceCertificateResponse: Sendable
   fileprivate var _deviceCertificate: Careg_V1_DeviceCertificate? = nil
 }
 
+/// The device certificate to delete.
 public nonisolated struct Careg_V1_DeleteDeviceCertificateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// SN of the CA certificate, written as in GetCaCertificateRequest.sn (CA_NOT_FOUND, SN_INVALID, SN_TOO_LONG).
   public var caSn: String = String()
 
+  /// The device certificate's own serial number, hex digits, `-` before a negative one (DEVICE_NOT_FOUND, SN_INVALID,
+  /// SN_TOO_LONG).
   public var sn: String = String()
 
+  /// SHA-256 of the certificate, 64 hex digits in either case, `:` between bytes allowed (ARGUMENT_INVALID). Empty
+  /// unless `ca_sn` + `sn` fits several device certificates.
   public var fingerprint: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -824,6 +928,7 @@ public nonisolated struct Careg_V1_DeleteDeviceCertificateRequest: Sendable {
   public init() {}
 }
 
+/// The device certificate that is gone.
 public nonisolated struct Careg_V1_DeleteDeviceCertificateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

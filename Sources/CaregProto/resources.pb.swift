@@ -233,7 +233,8 @@ public nonisolated enum Careg_V1_Reason: SwiftProtobuf.Enum, Swift.CaseIterable 
   /// Never sent.
   case unspecified // = 0
 
-  /// A path leads to an Active CA certificate of the instance, and the device is known and Active, or was registered now.
+  /// A path leads to an Active CA certificate of the instance, and the device is known and Active, or was registered
+  /// now.
   case trusted // = 1
 
   /// No such instance in this region. A verdict, not a refusal of the call.
@@ -393,21 +394,47 @@ public nonisolated enum Careg_V1_ChangeType: SwiftProtobuf.Enum, Swift.CaseItera
 
   /// Never sent.
   case unspecified // = 0
+
+  /// CreateInstance.
   case instanceCreated // = 1
+
+  /// UpdateInstance, where the edition became another.
   case instanceUpdated // = 2
+
+  /// DeleteInstance; its open codes went with it.
   case instanceDeleted // = 3
+
+  /// IssueRegistrationCode.
   case codeIssued // = 4
+
+  /// RevokeRegistrationCode.
   case codeRevoked // = 5
+
+  /// RegisterCaCertificate; the code is used up.
   case caRegistered // = 6
+
+  /// UpdateCaCertificate: name or device registration.
   case caUpdated // = 7
+
+  /// ActivateCaCertificate, where it was Inactive.
   case caActivated // = 8
+
+  /// UnregisterCaCertificate, where it was Active.
   case caUnregistered // = 9
 
   /// Its device certificates and their tombstones went with it.
   case caDeleted // = 10
+
+  /// RegisterDeviceCertificate, or a Verify that saw the device for the first time.
   case deviceRegistered // = 11
+
+  /// ActivateDeviceCertificate, where it was Inactive or Pending.
   case deviceActivated // = 12
+
+  /// DeactivateDeviceCertificate, where it was Active or Pending.
   case deviceDeactivated // = 13
+
+  /// DeleteDeviceCertificate: a tombstone stays.
   case deviceDeleted // = 14
 
   /// The registry was restored from a backup: a new history begins.
@@ -493,6 +520,7 @@ public nonisolated struct Careg_V1_Instance: Sendable {
   /// 1 to 64 characters out of `A-Z a-z 0-9 - _`.
   public var id: String = String()
 
+  /// What it has booked.
   public var edition: Careg_V1_Edition = .unspecified
 
   /// When it was created, UTC.
@@ -531,8 +559,10 @@ public nonisolated struct Careg_V1_RegistrationCode: Sendable {
   /// the registry keeps no more than that and a hash.
   public var code: String = String()
 
+  /// The instance that it belongs to.
   public var instanceID: String = String()
 
+  /// When it was issued, by the host's clock.
   public var createTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_createTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_createTime = newValue}
@@ -575,6 +605,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
     set {_uniqueStorage()._sn = newValue}
   }
 
+  /// The instance that owns it.
   public var instanceID: String {
     get {_storage._instanceID}
     set {_uniqueStorage()._instanceID = newValue}
@@ -598,18 +629,19 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
     set {_uniqueStorage()._fingerprint = newValue}
   }
 
-  /// Distinguished names as RFC 4514 writes them, control characters escaped.
+  /// Distinguished name as RFC 4514 writes it, control characters escaped.
   public var subject: String {
     get {_storage._subject}
     set {_uniqueStorage()._subject = newValue}
   }
 
+  /// The same of the issuer; other than `subject` where the CA certificate is not self-signed.
   public var issuer: String {
     get {_storage._issuer}
     set {_uniqueStorage()._issuer = newValue}
   }
 
-  /// Both ends belong to the validity period (RFC 5280 section 4.1.2.5).
+  /// First second of the validity period (RFC 5280 section 4.1.2.5).
   public var notBefore: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._notBefore ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._notBefore = newValue}
@@ -619,6 +651,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
   /// Clears the value of `notBefore`. Subsequent reads from it will return its default value.
   public mutating func clearNotBefore() {_uniqueStorage()._notBefore = nil}
 
+  /// Last second of the validity period.
   public var notAfter: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._notAfter ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._notAfter = newValue}
@@ -628,6 +661,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
   /// Clears the value of `notAfter`. Subsequent reads from it will return its default value.
   public mutating func clearNotAfter() {_uniqueStorage()._notAfter = nil}
 
+  /// The kind of its public key.
   public var keyAlgorithm: Careg_V1_KeyAlgorithm {
     get {_storage._keyAlgorithm}
     set {_uniqueStorage()._keyAlgorithm = newValue}
@@ -639,6 +673,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
     set {_uniqueStorage()._keyBits = newValue}
   }
 
+  /// What happens to unknown devices.
   public var deviceRegistration: Careg_V1_DeviceRegistration {
     get {_storage._deviceRegistration}
     set {_uniqueStorage()._deviceRegistration = newValue}
@@ -656,6 +691,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
     set {_uniqueStorage()._pem = newValue}
   }
 
+  /// When it was registered, by the host's clock.
   public var registerTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._registerTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._registerTime = newValue}
@@ -665,6 +701,7 @@ public nonisolated struct Careg_V1_CaCertificate: @unchecked Sendable {
   /// Clears the value of `registerTime`. Subsequent reads from it will return its default value.
   public mutating func clearRegisterTime() {_uniqueStorage()._registerTime = nil}
 
+  /// When its status or settings were last changed; at first, when it was registered.
   public var updateTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._updateTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._updateTime = newValue}
@@ -718,6 +755,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
     set {_uniqueStorage()._sn = newValue}
   }
 
+  /// The instance that knows it.
   public var instanceID: String {
     get {_storage._instanceID}
     set {_uniqueStorage()._instanceID = newValue}
@@ -729,6 +767,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
     set {_uniqueStorage()._fingerprint = newValue}
   }
 
+  /// STATUS_ACTIVE, STATUS_INACTIVE or STATUS_PENDING.
   public var status: Careg_V1_Status {
     get {_storage._status}
     set {_uniqueStorage()._status = newValue}
@@ -746,6 +785,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
     set {_uniqueStorage()._commonName = newValue}
   }
 
+  /// First second of the validity period (RFC 5280 section 4.1.2.5).
   public var notBefore: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._notBefore ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._notBefore = newValue}
@@ -755,6 +795,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
   /// Clears the value of `notBefore`. Subsequent reads from it will return its default value.
   public mutating func clearNotBefore() {_uniqueStorage()._notBefore = nil}
 
+  /// Last second of the validity period.
   public var notAfter: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._notAfter ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._notAfter = newValue}
@@ -776,6 +817,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
     set {_uniqueStorage()._pem = newValue}
   }
 
+  /// When it was registered, or registered itself, by the host's clock.
   public var registerTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._registerTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._registerTime = newValue}
@@ -785,6 +827,7 @@ public nonisolated struct Careg_V1_DeviceCertificate: @unchecked Sendable {
   /// Clears the value of `registerTime`. Subsequent reads from it will return its default value.
   public mutating func clearRegisterTime() {_uniqueStorage()._registerTime = nil}
 
+  /// When its status was last changed; at first, when it was registered.
   public var updateTime: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_storage._updateTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_uniqueStorage()._updateTime = newValue}
@@ -813,8 +856,10 @@ public nonisolated struct Careg_V1_Verdict: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// True exactly where `reason` is REASON_TRUSTED.
   public var trusted: Bool = false
 
+  /// Of several, the one that an operator must mend first.
   public var reason: Careg_V1_Reason = .unspecified
 
   /// SN of the CA certificate that the path ended at, or that the reason is about; empty where there is none.
@@ -871,8 +916,10 @@ public nonisolated struct Careg_V1_Change: Sendable {
   /// Clears the value of `time`. Subsequent reads from it will return its default value.
   public mutating func clearTime() {self._time = nil}
 
+  /// What the change did.
   public var type: Careg_V1_ChangeType = .unspecified
 
+  /// The instance concerned; empty for a restore.
   public var instanceID: String = String()
 
   /// SN of the CA certificate concerned; for a device, the one it is listed under. Empty where none is.

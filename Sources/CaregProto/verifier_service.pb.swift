@@ -27,20 +27,24 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// The question that a broker asks for each device that connects.
 public nonisolated struct Careg_V1_VerifyRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The instance that the device connects to. One that is not known is a verdict (REASON_INSTANCE_UNKNOWN), not a
+  /// refusal.
   public var instanceID: String = String()
 
-  /// DER certificates: the device's first, then any others in any order. 16 at most, 64 KiB each, 256 KiB in all.
+  /// DER certificates: the device's first, then any others in any order. 16 certificates, 64 KiB each and 256 KiB in all
+  /// at most; what is over or malformed is a verdict.
   public var chain: [Data] = []
 
   /// Answers without registering the device.
   public var dryRun: Bool = false
 
-  /// The moment to answer for; only with `dry_run` (ARGUMENT_INVALID). Left out: now.
+  /// The moment to answer for, whole seconds; only with `dry_run` (ARGUMENT_INVALID). Left out: now.
   public var at: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_at ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_at = newValue}
@@ -57,11 +61,13 @@ public nonisolated struct Careg_V1_VerifyRequest: Sendable {
   fileprivate var _at: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
 }
 
+/// The answer.
 public nonisolated struct Careg_V1_VerifyResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Trusted, or the reason why not.
   public var verdict: Careg_V1_Verdict {
     get {_verdict ?? Careg_V1_Verdict()}
     set {_verdict = newValue}
@@ -78,16 +84,20 @@ public nonisolated struct Careg_V1_VerifyResponse: Sendable {
   fileprivate var _verdict: Careg_V1_Verdict? = nil
 }
 
+/// A page of the Active CA certificates of an instance.
 public nonisolated struct Careg_V1_ListTrustAnchorsRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// An instance of this region, 1 to 64 characters (INSTANCE_NOT_FOUND).
   public var instanceID: String = String()
 
-  /// 1 to 1000; 0 means 100. A page is shorter where it would grow past 1 MiB.
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow. It is shorter
+  /// where it would grow past 1 MiB.
   public var pageSize: UInt32 = 0
 
+  /// `next_page_token` of the page before, with the same filters; empty for the first page (PAGE_TOKEN_INVALID).
   public var pageToken: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -95,16 +105,19 @@ public nonisolated struct Careg_V1_ListTrustAnchorsRequest: Sendable {
   public init() {}
 }
 
+/// One page.
 public nonisolated struct Careg_V1_ListTrustAnchorsResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Active ones, in ascending order of SN, with `der`.
+  /// Active ones, in ascending order of SN, with `der`, without `pem`.
   public var trustAnchors: [Careg_V1_CaCertificate] = []
 
+  /// Send it as `page_token` for the next page; empty on the last page.
   public var nextPageToken: String = String()
 
+  /// All Active CA certificates of the instance.
   public var totalSize: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -112,15 +125,17 @@ public nonisolated struct Careg_V1_ListTrustAnchorsResponse: Sendable {
   public init() {}
 }
 
+/// Asks for the changes after a revision, and waits for one where there is none.
 public nonisolated struct Careg_V1_PollRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Changes after this revision; 0 for all that are kept.
+  /// Changes after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
   public var sinceRevision: UInt64 = 0
 
-  /// 0 to 30 seconds; longer is taken as 30. Left out: answers at once.
+  /// How long to wait for a change: 0 to 30 seconds, milliseconds count; longer is taken as 30, negative is refused
+  /// (ARGUMENT_INVALID). Left out: answers at once.
   public var maxWait: SwiftProtobuf.Google_Protobuf_Duration {
     get {_maxWait ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_maxWait = newValue}
@@ -130,7 +145,7 @@ public nonisolated struct Careg_V1_PollRequest: Sendable {
   /// Clears the value of `maxWait`. Subsequent reads from it will return its default value.
   public mutating func clearMaxWait() {self._maxWait = nil}
 
-  /// 1 to 1000 changes; 0 means 100.
+  /// Changes wanted at most: 1 to 1000, 0 means 100 (ARGUMENT_INVALID).
   public var limit: UInt32 = 0
 
   /// The history that `since_revision` belongs to; another one is REVISION_AHEAD. Empty: not checked.
@@ -143,14 +158,16 @@ public nonisolated struct Careg_V1_PollRequest: Sendable {
   fileprivate var _maxWait: SwiftProtobuf.Google_Protobuf_Duration? = nil
 }
 
+/// The changes, or none after `max_wait`. A daemon that stops answers without changes.
 public nonisolated struct Careg_V1_PollResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// 32 hex digits; another one after a restore.
+  /// 32 hex digits; another one after a restore. Send it with the next Poll.
   public var historyID: String = String()
 
+  /// In ascending order of revision. Changes of instances that the caller may not ask for are left out.
   public var changes: [Careg_V1_Change] = []
 
   /// The revision to ask for next: that of the last change in `changes`, or the last one that was left out.
@@ -161,11 +178,13 @@ public nonisolated struct Careg_V1_PollResponse: Sendable {
   public init() {}
 }
 
+/// Where the stream of changes begins.
 public nonisolated struct Careg_V1_WatchRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Changes after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
   public var sinceRevision: UInt64 = 0
 
   /// The history that `since_revision` belongs to; another one is REVISION_AHEAD. Empty: not checked.
@@ -176,11 +195,13 @@ public nonisolated struct Careg_V1_WatchRequest: Sendable {
   public init() {}
 }
 
+/// One message of the stream.
 public nonisolated struct Careg_V1_WatchResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// 32 hex digits; another one after a restore.
   public var historyID: String = String()
 
   /// One change. Left out in the first message, which says where the stream begins.
@@ -193,7 +214,7 @@ public nonisolated struct Careg_V1_WatchResponse: Sendable {
   /// Clears the value of `change`. Subsequent reads from it will return its default value.
   public mutating func clearChange() {self._change = nil}
 
-  /// The revision that the stream has reached.
+  /// The revision that the stream has reached: begin here to resume.
   public var revision: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()

@@ -19,11 +19,11 @@ public enum ServiceName: String, Sendable, CaseIterable {
 ///
 /// Without rules, whoever the mode of a socket lets in may call all that the socket serves, about every instance.
 public struct AccessPolicy: Sendable {
-    /// What each socket serves, whatever the rules say.
-    public static func services(on role: SocketRole) -> Set<ServiceName> {
-        switch role {
-        case .admin: [.registry, .verifier, .admin]
-        case .broker: [.verifier]
+    /// Whether a socket serves a service, whatever the rules say.
+    public static func serves(_ service: ServiceName, on role: SocketRole) -> Bool {
+        switch (role, service) {
+        case (.admin, _), (.broker, .verifier): true
+        case (.broker, .registry), (.broker, .admin): false
         }
     }
 
@@ -116,12 +116,20 @@ struct Access: Sendable, Equatable {
 }
 
 extension AccessPolicy {
+    /// The access of a caller to a service.
+    ///
+    /// - Throws: ``Registry/Refusal`` CALLER_NOT_ALLOWED.
+    func access(of wire: ServerCall, to service: ServiceName) throws -> Access {
+        // A listener of another label serves what the brokers' socket does: the least.
+        try access(of: wire.peer, to: service, on: SocketRole(rawValue: wire.listener) ?? .broker)
+    }
+
     /// The access of a peer to a service.
     ///
     /// - Parameter role: of the socket that it connected to.
     /// - Throws: ``Registry/Refusal`` CALLER_NOT_ALLOWED.
     func access(of peer: PeerCredentials, to service: ServiceName, on role: SocketRole) throws -> Access {
-        guard Self.services(on: role).contains(service) else {
+        guard Self.serves(service, on: role) else {
             throw Refusal(
                 .callerNotAllowed,
                 "\(role.rawValue).sock serves \(ServiceName.verifier.rawValue) only. Use admin.sock.",

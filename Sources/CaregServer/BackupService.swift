@@ -100,23 +100,24 @@ struct BackupCopy {
         var piece = first
         var byteCount = 0
         var fault: (any Error)?
-        while !piece.isEmpty {
-            // After a fault the rest is read and thrown away, or LMDB would wait for ever.
-            if fault == nil {
-                do {
-                    try file.write(contentsOf: piece)
-                    hasher.update(Array(piece))
-                    byteCount += piece.count
-                } catch {
-                    fault = Self.refusal(for: error)
-                }
-                if isGivenUp() { fault = fault ?? CancellationError() }
+        while !piece.isEmpty, !isGivenUp() {
+            do {
+                try file.write(contentsOf: piece)
+            } catch {
+                fault = Self.refusal(for: error)
+                break
             }
+            hasher.update(Array(piece))
+            byteCount += piece.count
             piece = try Self.piece(of: source)
         }
-        try outcome.wait()
-        if fault is CancellationError { return nil }
+        // LMDB, which may want to write more, ends when nobody reads.
+        try source.close()
+        let isWhole = piece.isEmpty
+        let copyFault = outcome.wait()
         if let fault { throw fault }
+        guard isWhole else { return nil }
+        if let copyFault { throw copyFault }
         guard let digest = hasher.finish() else { throw CocoaError(.fileWriteUnknown) }
         self.file = file
         self.byteCount = byteCount
@@ -168,9 +169,9 @@ private final class CopyOutcome: Sendable {
         }
     }
 
-    /// Waits for the end.
-    func wait() throws {
+    /// Waits for the end; what went wrong, or nil.
+    func wait() -> (any Error)? {
         queue.sync {}
-        if let fault = fault.withLock({ $0 }) { throw fault }
+        return fault.withLock { $0 }
     }
 }

@@ -75,9 +75,11 @@ public struct CaregServices: Sendable {
         self.policy = policy
     }
 
-    /// Puts another policy in force, for calls that begin after this has returned.
+    /// Puts another policy in force, for calls that begin after this has returned. Polls and Watch streams under way whose
+    /// callers have other access by it are ended.
     public func setAccess(_ access: AccessPolicy) {
         policy.current = access
+        feed.recheck { wire in try access.access(of: wire, to: .verifier) }
     }
 
     /// What GetMetrics answers. Reads tables: not for an event loop.

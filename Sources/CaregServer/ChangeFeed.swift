@@ -116,6 +116,32 @@ final class ChangeFeed: @unchecked Sendable {
         queue.async { self.admit(call, since: since, historyID: historyID) }
     }
 
+    /// Ends the polls and streams whose callers may have other access now; asked again, they get what they may have.
+    ///
+    /// - Parameter access: what a caller may have now; throws for nothing.
+    func recheck(_ access: @escaping @Sendable (ServerCall) throws -> Access) {
+        queue.async { [self] in
+            for (number, waiting) in polls where !holds(waiting.poll.call.access, of: waiting.poll.call.wire, access) {
+                _ = removePoll(number)
+                answer(waiting.poll, [], reached: waiting.position)
+            }
+            for (number, watcher) in watchers where !holds(watcher.call.access, of: watcher.call.wire, access) {
+                removeWatcher(number)?.call.fail(
+                    Refusal(.callerNotAllowed, "The daemon's access rules have changed. Begin again."))
+            }
+        }
+    }
+
+    private func holds(
+        _ given: Access, of wire: ServerCall, _ access: (ServerCall) throws -> Access
+    ) -> Bool {
+        do {
+            return try access(wire) == given
+        } catch {
+            return false
+        }
+    }
+
     /// Answers the polls that wait, and ends the streams. Who comes later does not wait.
     func stop() {
         queue.sync {

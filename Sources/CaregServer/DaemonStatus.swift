@@ -75,7 +75,7 @@ final class DaemonStatus: Sendable {
         status.dataBytes = try storage?.dataBytes ?? UInt64(clamping: registry.neededBytes())
         status.freeBytes = storage?.freeBytes ?? 0
         status.limits = limitsInForce(figures, connections).map(Careg_V1_Limit.init)
-        status.problems = try problems(isDiskFull: isDiskFull, maps)
+        status.problems = problems(isDiskFull: isDiskFull, maps)
         status.processID = UInt32(clamping: getpid())
         status.stateDir = facts.stateFolder
         status.runtimeDir = facts.runtimeFolder
@@ -87,7 +87,7 @@ final class DaemonStatus: Sendable {
 
     private static let expiriesTold = 5
 
-    private func problems(isDiskFull: Bool, _ maps: [TrustMapReport]) throws -> [String] {
+    private func problems(isDiskFull: Bool, _ maps: [TrustMapReport]) -> [String] {
         var problems: [String] = []
         if isDiskFull {
             problems.append(
@@ -105,17 +105,24 @@ final class DaemonStatus: Sendable {
                         + "those.")
             }
         }
-        let expiring = try expiring(withinDays: limits.expiryWarningDays)
-        let now = clock().instant
-        for expiry in expiring.prefix(Self.expiriesTold) {
-            problems.append(Self.sentence(on: expiry, at: now))
+        do {
+            problems += sentences(on: try expiring(withinDays: limits.expiryWarningDays))
+        } catch {
+            // Of a damaged registry the rest of the status is wanted all the more.
+            problems.append(WireFailure(error).message)
         }
+        return problems
+    }
+
+    private func sentences(on expiring: [CaExpiry]) -> [String] {
+        let now = clock().instant
+        var sentences = expiring.prefix(Self.expiriesTold).map { Self.sentence(on: $0, at: now) }
         if expiring.count > Self.expiriesTold {
-            problems.append(
+            sentences.append(
                 "\(expiring.count - Self.expiriesTold) more CA certificates end within \(limits.expiryWarningDays) days or "
                     + "have ended. List them with expires_before.")
         }
-        return problems
+        return sentences
     }
 
     static func sentence(on expiry: CaExpiry, at now: Instant) -> String {

@@ -47,7 +47,8 @@ final class MetricsSampler: Sendable {
             set("careg_device_certificates", Double(figures.tally[status]), [("status", "\(status)")])
         }
         for days in Self.expiryDays {
-            let count = try status.expiring(withinDays: days).count
+            // Where a record is damaged they cannot be counted, and the status says so.
+            guard let count = try? status.expiring(withinDays: days).count else { break }
             set("careg_ca_certificates_expiring", Double(count), [("days", String(days))])
         }
     }

@@ -175,9 +175,7 @@ struct ServiceMethods: Sendable {
         _ body: (ServerCall, CallContext) -> Void
     ) {
         do {
-            // A listener of another label serves what the brokers' socket does: the least.
-            let role = SocketRole(rawValue: wire.listener) ?? .broker
-            let access = try policy.current.access(of: wire.peer, to: service, on: role)
+            let access = try policy.current.access(of: wire, to: service)
             body(wire, CallContext(method: name, changes: changes, access: access, journal: journal))
         } catch {
             let nothing = Access(instances: [], mayHearOfOthers: false)

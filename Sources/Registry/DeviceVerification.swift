@@ -88,7 +88,29 @@ extension Registry {
         var sighting: Sighting?
     }
 
+    /// Verify where it takes no signature check, for a thread that must not be kept: a device that is known by this very
+    /// certificate, and what cannot be read.
+    ///
+    /// - Returns: nil where it takes more: ask ``verify(_:signatures:caller:completion:)``.
+    public func verifyAtOnce(_ question: VerifyQuestion) throws -> Verdict? {
+        try judge(question, signatures: SignatureVerifier()) { judge, verdict in try judge.decideAtOnce(verdict) }
+    }
+
     func decide(_ question: VerifyQuestion, signatures: SignatureVerifier) throws -> Decision {
+        var decision: Decision?
+        let early = try judge(question, signatures: signatures) { judge, verdict in
+            decision = try judge.decide(verdict)
+            return nil
+        }
+        if let decision { return decision }
+        guard let early else { preconditionFailure("a question was neither judged nor answered") }
+        return Decision(verdict: early)
+    }
+
+    /// Reads a question in one snapshot, and has it judged where it can be.
+    private func judge(
+        _ question: VerifyQuestion, signatures: SignatureVerifier, _ body: (inout Judge, Verdict) throws -> Verdict?
+    ) throws -> Verdict? {
         let instant = question.at ?? now
         return try read { snapshot in
             var verdict = Verdict(reason: .instanceUnknown, revision: try snapshot.revision())
@@ -98,7 +120,7 @@ extension Registry {
             guard InstanceID.isValid(question.instanceID), let instance = try snapshot.instance(question.instanceID)
             else {
                 verdict.detail = "there is no instance \(quoted(question.instanceID)) in this region"
-                return Decision(verdict: verdict)
+                return verdict
             }
             let chain: PresentedChain
             switch PresentedChain.parse(question.chain, limits: limits) {
@@ -106,13 +128,13 @@ extension Registry {
             case .failure(let flaw):
                 verdict.reason = flaw.reason
                 verdict.detail = flaw.detail
-                return Decision(verdict: verdict)
+                return verdict
             }
             verdict.device = chain.device.serialNumber
             var judge = Judge(
                 registry: self, snapshot: snapshot, instance: instance, chain: chain, instant: instant,
                 signatures: signatures, mayHearOfOthers: question.mayHearOfOthers)
-            return try judge.decide(verdict)
+            return try body(&judge, verdict)
         }
     }
 

@@ -135,7 +135,9 @@ public final class Writer: Sendable {
 
     /// Waits until all that was handed in so far is done.
     public func flush() {
-        queue.sync {}
+        queue.sync {
+            while commitNext() {}
+        }
     }
 
     /// Runs `body` between two commits, on the writer's thread, and waits for it.
@@ -143,23 +145,30 @@ public final class Writer: Sendable {
         try queue.sync(execute: body)
     }
 
+    // One commit at a time: whoever wants the time between two commits gets it, however many commands wait.
     private func drain() {
-        while true {
-            let batch = state.withLock { state in
-                let batch = Array(state.pending.prefix(limits.commandsPerCommit))
-                state.pending.removeFirst(batch.count)
-                if batch.isEmpty { state.isScheduled = false }
-                return batch
-            }
-            if batch.isEmpty { return }
-            do {
-                try commit(batch)
-            } catch {
-                for command in batch {
-                    commitAlone(command, after: error, isOnlyOne: batch.count == 1)
-                }
+        if commitNext() {
+            queue.async { self.drain() }
+        }
+    }
+
+    /// Decides the commands that wait, as many as one commit may hold. False where none waits.
+    private func commitNext() -> Bool {
+        let batch = state.withLock { state in
+            let batch = Array(state.pending.prefix(limits.commandsPerCommit))
+            state.pending.removeFirst(batch.count)
+            if batch.isEmpty { state.isScheduled = false }
+            return batch
+        }
+        if batch.isEmpty { return false }
+        do {
+            try commit(batch)
+        } catch {
+            for command in batch {
+                commitAlone(command, after: error, isOnlyOne: batch.count == 1)
             }
         }
+        return true
     }
 
     private func commitAlone(_ command: any Command, after fault: any Error, isOnlyOne: Bool) {

@@ -81,7 +81,8 @@ enum ChildProcess {
     }
 
     private static func failure(_ call: String, _ code: Int32) -> StartFailure {
-        unsafe StartFailure(.system, "a process of our own cannot be started: \(call): \(String(cString: strerror(code)))")
+        let words = unsafe String(cString: strerror(code))
+        return StartFailure(.system, "a process of our own cannot be started: \(call): \(words)")
     }
 }
 

@@ -88,7 +88,9 @@ final class Daemon {
             observe: { services.observe($0) })
         services.attach(server)
         for notice in server.notices { logger.warning("a limit was lowered", metadata: ["notice": "\(notice)"]) }
-        for problem in fastPath.problems { logger.warning("the fast path is not whole", metadata: ["problem": "\(problem)"]) }
+        for problem in fastPath.problems {
+            logger.warning("the fast path is not whole", metadata: ["problem": "\(problem)"])
+        }
         listeners = try Self.bind(folders, configuration, inherited: inherited)
     }
 
@@ -97,7 +99,7 @@ final class Daemon {
     private static func startLog(_ configuration: DaemonConfiguration, environment: [String: String]) -> Logger {
         LogLines.level.withLock { $0 = configuration.logLevel }
         let isForJournal = LogLines.isReadByJournal(environment: environment)
-        LoggingSystem.bootstrap { LogLines(label: $0, isForJournal: isForJournal) }
+        LoggingSystem.bootstrap { _ in LogLines(isForJournal: isForJournal) }
         return Logger(label: "caregd")
     }
 
@@ -180,7 +182,8 @@ final class Daemon {
             if let group {
                 guard unsafe chown(path, uid_t.max, group) == 0, unsafe chmod(path, 0o660) == 0 else {
                     let fault = FileFault(call: "chown", path: path, code: errno)
-                    throw StartFailure(.configuration, "\(role.rawValue).sock cannot be given to group \(group): \(fault)")
+                    throw StartFailure(
+                        .configuration, "\(role.rawValue).sock cannot be given to group \(group): \(fault)")
                 }
             }
         }
@@ -263,17 +266,9 @@ final class Daemon {
             let fresh = try load()
             let access = fresh.access
             LogLines.level.withLock { $0 = fresh.logLevel }
-            let (restrictions, restricted) = (access.restrictedGroups, access.restrictedInstances)
             // The rules first: what they take away is taken away at once, and files follow.
             services.setAccess(access)
-            if hold.problem == nil {
-                try registry.writer.betweenCommits {
-                    try registry.read { snapshot in
-                        try fastPath.setRestrictions(restrictions, restricted: restricted, snapshot: snapshot)
-                    }
-                }
-                noteMaps(isStopping: false)
-            }
+            follow(access)
             logger.notice("the log level and the access rules were read again")
             for setting in fresh.listing where !Self.isReloaded(setting.key) {
                 guard let present = configuration.listing.first(where: { $0.key == setting.key }),
@@ -283,6 +278,30 @@ final class Daemon {
             }
         } catch {
             logger.error("the configuration was not read again", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Brings the files of the fast path under other rules, between two commits.
+    private func follow(_ access: AccessPolicy) {
+        let (restrictions, restricted) = (access.restrictedGroups, access.restrictedInstances)
+        let (registry, fastPath, logger) = (registry, fastPath, logger)
+        let work = { @Sendable in
+            do {
+                try registry.writer.betweenCommits {
+                    try registry.read { snapshot in
+                        try fastPath.setRestrictions(restrictions, restricted: restricted, snapshot: snapshot)
+                    }
+                }
+            } catch {
+                logger.error("the fast path cannot follow the access rules", metadata: ["error": "\(error)"])
+            }
+        }
+        if hold.problem == nil {
+            work()
+            noteMaps(isStopping: false)
+        } else {
+            // The writer is kept for a while; the signals are not.
+            DispatchQueue.global().async(execute: work)
         }
     }
 

@@ -58,7 +58,8 @@ extension StartFailure {
         case StoreFault.storage(.diskFull): self.init(.system, "\(what): \(error)")
         case is StoreFault:
             self.init(
-                .damaged, "\(what): \(error). Look at it with: caregd check; bring back a backup with: caregd restore FILE")
+                .damaged,
+                "\(what): \(error). Look at it with: caregd check; bring back a backup with: caregd restore FILE")
         default: self.init(.system, "\(what): \(error)")
         }
     }

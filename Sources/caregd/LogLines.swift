@@ -9,11 +9,9 @@ struct LogLines: LogHandler {
 
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
-    private let label: String
     private let isForJournal: Bool
 
-    init(label: String, isForJournal: Bool) {
-        self.label = label
+    init(isForJournal: Bool) {
         self.isForJournal = isForJournal
     }
 

@@ -74,7 +74,8 @@ struct RunCommand: ParsableCommand {
         StandardOutput.write("# runtime folder: \(folders.runtime)\n")
         StandardOutput.write("# configuration file: \(file)\n")
         for setting in configuration.listing {
-            StandardOutput.write("\(setting.key) = \(setting.value)\t[\(setting.origin)]\n")
+            let help = ConfigurationKey.named(setting.key)?.help ?? ""
+            StandardOutput.write("\(setting.key) = \(setting.value)\t[\(setting.origin)]\t\(help)\n")
         }
     }
 }

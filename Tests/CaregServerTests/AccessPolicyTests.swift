@@ -105,6 +105,19 @@ import Testing
         #expect(failure?.reason == "CALLER_NOT_ALLOWED" && failure?.codeNumber == 7)
     }
 
+    @Test func aWatchWhoseCallerHasOtherAccessNowIsEnded() throws {
+        let daemon = try TestDaemon()
+        let client = try daemon.client(.broker)
+        let watch = Beside { try client.watch(.init()) { _ in true } }
+        #expect(eventually { daemon.watchersOpen == 1 })
+        daemon.services.setAccess(AccessPolicy())
+        try daemon.createInstances("a")
+        #expect(daemon.watchersOpen == 1)
+        daemon.services.setAccess(AccessPolicy(rules: [.init(subject: .user(geteuid()), instances: ["plant"])]))
+        let failure = #expect(throws: CaregFailure.self) { try watch.value() }
+        #expect(failure?.reason == "CALLER_NOT_ALLOWED")
+    }
+
     @Test func aRestrictedCallerIsRefusedWhatIsOthersAndToldOfItsOwn() throws {
         let policy = AccessPolicy(rules: [.init(subject: .user(geteuid()), instances: ["plant"])])
         let daemon = try TestDaemon()

@@ -172,25 +172,30 @@ import Testing
         #expect(try copy.check().isSound)
     }
 
-    @Test func theRevisionOfABackupIsThatOfItsCopyWhileChangesGoOn() throws {
+    @Test func theRevisionOfABackupIsThatOfItsCopyWhileManyMakeChanges() throws {
         let daemon = try TestDaemon()
         let isOver = Atomic<Bool>(false)
-        let writing = Beside {
-            var number = 0
-            while !isOver.load(ordering: .relaxed) {
-                try daemon.createInstances("writer-\(number)")
-                number += 1
+        // More than one, so that a command always waits while another one is committed.
+        let writers = (0..<6).map { writer in
+            Beside {
+                var number = 0
+                while !isOver.load(ordering: .relaxed) {
+                    try daemon.createInstances("writer-\(writer)-\(number)")
+                    number += 1
+                }
             }
         }
+        defer { isOver.store(true, ordering: .relaxed) }
         for round in 0..<5 {
-            let (bytes, parts) = try backup(daemon.client())
+            let client = try daemon.client()
+            let (bytes, parts) = try Beside { try self.backup(client) }.value()
             let file = daemon.folder.appending(path: "copy-\(round)")
             try Data(bytes).write(to: file)
             let copy = try Store(path: file.path, creating: nil, isReadOnly: true)
             #expect(try copy.read { try $0.revision().number } == parts.last?.revision)
         }
         isOver.store(true, ordering: .relaxed)
-        try writing.value()
+        for writer in writers { try writer.value() }
     }
 
     @Test func oneBackupTooManyIsRefused() throws {
@@ -217,6 +222,15 @@ import Testing
         release.signal()
         try first.value()
         #expect(try backup(daemon.client()).parts.last?.revision == 20_000)
+    }
+
+    @Test func aCopyThatIsGivenUpEndsAndTheNextOneIsWhole() throws {
+        let daemon = try TestDaemon()
+        try daemon.fill(instances: 20_000)
+        let copy = try BackupCopy(of: daemon.registry, in: daemon.folder.path) { true }
+        #expect(copy == nil)
+        try daemon.createInstances("after")
+        #expect(try backup(daemon.client()).parts.last?.revision == 20_001)
     }
 
     @Test func withoutRoomForACopyThereIsNone() throws {

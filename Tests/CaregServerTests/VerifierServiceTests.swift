@@ -69,8 +69,8 @@ import Verification
         limits.waitingVerifications = 0
         let daemon = try TestDaemon(limits: limits)
         defer { daemon.stop() }
-        let client = try daemon.client(.broker)
-        let failure = #expect(throws: CaregFailure.self) { try client.verify(.init()) }
+        let client = try daemon.client()
+        let failure = #expect(throws: CaregFailure.self) { try client.getCaCertificate(.with { $0.sn = "0a" }) }
         #expect(failure?.reason == "LIMIT_REACHED" && failure?.metadata["limit"] == "waiting_verifications")
     }
 }

@@ -96,7 +96,8 @@ struct ConfigurationKey: Sendable {
     let name: String
     let help: String
 
-    static let region = ConfigurationKey(name: "region", help: "the region of a new registry, and what an old one must be of")
+    static let region = ConfigurationKey(
+        name: "region", help: "the region of a new registry, and what an old one must be of")
     static let logLevel = ConfigurationKey(
         name: "log_level", help: "trace, debug, info, notice, warning, error or critical; SIGHUP reads it again")
     static let adminGroup = ConfigurationKey(name: "admin_group", help: "the group of admin.sock: a name or a number")

@@ -78,8 +78,8 @@ struct DaemonConfiguration: Sendable {
             if let found {
                 try take(found)
             }
-            listing.append(
-                Setting(key: key.name, value: found?.value ?? defaultText(of: key), origin: found?.origin ?? "default"))
+            let all = key.name == ConfigurationKey.access.name ? layers.allSettings(key) : [found].compactMap { $0 }
+            listing += all.isEmpty ? [Setting(key: key.name, value: defaultText(of: key), origin: "default")] : all
         }
         let rules = layers.allSettings(ConfigurationKey.access).flatMap { setting in
             setting.value.split(separator: ";").map { rule in

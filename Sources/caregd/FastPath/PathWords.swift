@@ -41,7 +41,8 @@ struct InstanceAuthorities {
     /// What the map says of a path.
     ///
     /// Trusted: its anchor is Active, and no intermediate has the key of a registered CA certificate that is Inactive,
-    /// unless an Active one has that key too. A no is said only where no other path can be: then it is what Verify says.
+    /// unless an Active one has that key too. A no is said only where no other CA record can be in the answer: then it is
+    /// what Verify says.
     func word(of path: PathRecord) -> TrustMapStatus {
         guard let anchor = authorities[path.ca] else { return .ask }
         switch anchor.status {
@@ -52,7 +53,9 @@ struct InstanceAuthorities {
             }
             return isBarred ? .ask : .trusted
         case .inactive:
-            return activeCount == 0 ? .refused(reason: VerdictReason.caInactive.rawValue) : .ask
+            let isAlone =
+                activeCount == 0 && keys[anchor.keyHash]?.all == 1 && !path.intermediateKeys.contains { knows(key: $0) }
+            return isAlone ? .refused(reason: VerdictReason.caInactive.rawValue) : .ask
         }
     }
 }
