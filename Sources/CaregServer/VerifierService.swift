@@ -48,7 +48,8 @@ struct VerifierService: Sendable {
         }
         return VerifyQuestion(
             instanceID: request.instanceID, chain: request.chain.map { Array($0) }, isDryRun: request.dryRun,
-            at: request.hasAt ? Instant(request.at) : nil, mayHearOfOthers: call.access.mayHearOfOthers)
+            at: request.hasAt ? Instant(request.at) : nil,
+            hearsOf: call.access.mayHearOfOthers ? nil : call.access.instances)
     }
 
     private func tell(_ verdict: Verdict, _ question: VerifyQuestion, _ call: Call<Careg_V1_VerifyResponse>) {

@@ -31,16 +31,16 @@ public struct VerifyQuestion: Sendable {
     public var isDryRun: Bool
     /// Another time than now.
     public var at: Instant?
-    /// Whether the caller may hear that a device belongs to another instance.
-    public var mayHearOfOthers: Bool
+    /// The instances of which the caller may hear that a device belongs to them; nil: all.
+    public var hearsOf: Set<String>?
 
     /// All fields.
-    public init(instanceID: String, chain: [[UInt8]], isDryRun: Bool, at: Instant?, mayHearOfOthers: Bool) {
+    public init(instanceID: String, chain: [[UInt8]], isDryRun: Bool, at: Instant?, hearsOf: Set<String>?) {
         self.instanceID = instanceID
         self.chain = chain
         self.isDryRun = isDryRun
         self.at = at
-        self.mayHearOfOthers = mayHearOfOthers
+        self.hearsOf = hearsOf
     }
 }
 
@@ -133,7 +133,7 @@ extension Registry {
             verdict.device = chain.device.serialNumber
             var judge = Judge(
                 registry: self, snapshot: snapshot, instance: instance, chain: chain, instant: instant,
-                signatures: signatures, mayHearOfOthers: question.mayHearOfOthers)
+                signatures: signatures, hearsOf: question.hearsOf)
             return try body(&judge, verdict)
         }
     }

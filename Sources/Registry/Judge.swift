@@ -14,7 +14,7 @@ struct Judge {
     let chain: PresentedChain
     let instant: Instant
     let signatures: SignatureVerifier
-    let mayHearOfOthers: Bool
+    let hearsOf: Set<String>?
 
     private var device: Certificate { chain.device }
 
@@ -202,8 +202,8 @@ struct Judge {
         verdict.reason = answer.reason
         verdict.detail = answer.detail
         verdict.ca = anchor?.certificate.serialNumber
-        guard mayHearOfOthers, [.caUnknown, .signatureInvalid].contains(answer.reason),
-            let owner = try foreignOwner()
+        guard [.caUnknown, .signatureInvalid].contains(answer.reason),
+            hearsOf != [], let owner = try foreignOwner()
         else { return verdict }
         verdict.reason = .caOfAnotherInstance
         verdict.ca = owner.serialNumber
@@ -219,7 +219,8 @@ struct Judge {
             device: device, others: chain.others, at: instant, limits: registry.limits.verification,
             ignoresDevicePeriod: true,
             environment: ForeignAnchors(
-                snapshot: snapshot, instance: instance, signatures: signatures, limit: registry.limits.foreignAnchors))
+                snapshot: snapshot, instance: instance, signatures: signatures, limit: registry.limits.foreignAnchors,
+                instances: hearsOf))
         var found: TrustAnchor?
         let outcome = try search.run { path in
             found = path.anchor

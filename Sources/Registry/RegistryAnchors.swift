@@ -49,10 +49,12 @@ struct ForeignAnchors: VerificationEnvironment {
     let instance: InstanceRecord
     let signatures: SignatureVerifier
     let limit: Int
+    /// Those that may be told of; nil: all.
+    let instances: Set<String>?
 
     mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor] {
         try snapshot.cas(subjectHash: SHA256Digest(hashing: subject), limit: limit)
-            .filter { $0.instance != instance.number }
+            .filter { $0.instance != instance.number && instances?.contains($0.instanceID) ?? true }
             .map { record in
                 var anchor = try TrustAnchor(record)
                 anchor.isActive = true

@@ -71,7 +71,7 @@ struct FirstSightBench {
         DispatchQueue.concurrentPerform(iterations: 2) { _ in
             let signatures = SignatureVerifier()
             let question = VerifyQuestion(
-                instanceID: BenchRegistry.instance, chain: [device], isDryRun: true, at: nil, mayHearOfOthers: false)
+                instanceID: BenchRegistry.instance, chain: [device], isDryRun: true, at: nil, hearsOf: [])
             for _ in 0..<calls {
                 registry.verify(question, signatures: signatures, caller: BenchRegistry.caller) { result in
                     if case .success(let verdict) = result, verdict.isTrusted { return }

@@ -173,7 +173,7 @@ final class BenchRegistry {
 
     func verify(_ chain: [[UInt8]], signatures: SignatureVerifier, isDryRun: Bool) throws -> Verdict {
         let question = VerifyQuestion(
-            instanceID: Self.instance, chain: chain, isDryRun: isDryRun, at: nil, mayHearOfOthers: false)
+            instanceID: Self.instance, chain: chain, isDryRun: isDryRun, at: nil, hearsOf: [])
         return try wait {
             registry.verify(question, signatures: signatures, caller: Self.caller, completion: $0)
         }

@@ -34,7 +34,8 @@ final class Liveness: Sendable {
             if !isWriterHeld() {
                 outstanding.add(1, ordering: .sequentiallyConsistent)
                 DispatchQueue.global().async { [self] in
-                    registry.writer.flush()
+                    // Its turn comes after the commit under way, however many commands wait.
+                    registry.writer.betweenCommits {}
                     outstanding.subtract(1, ordering: .sequentiallyConsistent)
                 }
             }
