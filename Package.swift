@@ -16,9 +16,7 @@ let generatedSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImports
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
-let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
-let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 
 let package = Package(
@@ -35,7 +33,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // C
@@ -68,7 +65,7 @@ let package = Package(
             name: "CaregServer",
             dependencies: [
                 "CaregProto", "TTRPC", "Registry", "RegistryStore", "LMDB", "Verification", "Signatures",
-                "Certificates", "TrustMap", protobuf, logging, metrics, coreMetrics,
+                "Certificates", "TrustMap", protobuf, logging, coreMetrics,
             ], swiftSettings: settings),
 
         // Programs
@@ -76,7 +73,7 @@ let package = Package(
             name: "caregd",
             dependencies: [
                 "CaregServer", "Registry", "RegistryStore", "LMDB", "TrustMap", "TrustAnchors", "TTRPC", "Signatures",
-                "Certificates", argumentParser, logging, metrics, coreMetrics, lifecycle, configuration,
+                "Verification", "Certificates", argumentParser, logging, configuration,
             ], swiftSettings: settings),
         .executableTarget(
             name: "caregctl",
@@ -112,6 +109,12 @@ let package = Package(
             dependencies: [
                 "CaregServer", "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Verification",
                 "Signatures", "Certificates", "TTRPC", protobuf, logging, coreMetrics,
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "CaregdTests",
+            dependencies: [
+                "caregd", "CaregServer", "Registry", "RegistryStore", "Verification", "Signatures", "Certificates",
+                "TrustMap", "TestPKI", logging,
             ], swiftSettings: settings),
         .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
         .testTarget(name: "TrustMapTests", dependencies: ["TrustMap", "CTrustMap"], swiftSettings: settings),

@@ -121,7 +121,8 @@ struct RegistryService: Sendable {
         filter.status = try request.status.caFilter()
         filter.prefix = try SerialNumberPrefix(filterText: request.snPrefix)
         filter.subject = request.subject.isEmpty ? nil : request.subject
-        filter.expiresBefore = request.hasExpiresBefore ? Instant(request.expiresBefore) : nil
+        filter.expiresBefore =
+            request.hasExpiresBefore ? try Instant(request.expiresBefore, field: "expires_before") : nil
         let tokens = PageTokens(
             query: "cas", request.instanceID, request.status.rawValue.description, request.snPrefix, request.subject,
             filter.expiresBefore.map { $0.secondsSince1970.description } ?? "")

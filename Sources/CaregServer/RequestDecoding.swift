@@ -114,7 +114,15 @@ extension Careg_V1_Status {
 }
 
 extension Instant {
-    init(_ timestamp: Google_Protobuf_Timestamp) {
+    /// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID for what is no Timestamp: years 1 to 9999, nanoseconds of one second.
+    init(_ timestamp: Google_Protobuf_Timestamp, field: String) throws {
+        guard (-62_135_596_800...253_402_300_799).contains(timestamp.seconds),
+            (0...999_999_999).contains(timestamp.nanos)
+        else {
+            throw Refusal(
+                .argumentInvalid, "“\(field)” is no timestamp: years 1 to 9999, and 0 to 999,999,999 nanoseconds.",
+                metadata: ["field": field])
+        }
         self.init(secondsSince1970: timestamp.seconds)
     }
 }

@@ -48,7 +48,7 @@ struct VerifierService: Sendable {
         }
         return VerifyQuestion(
             instanceID: request.instanceID, chain: request.chain.map { Array($0) }, isDryRun: request.dryRun,
-            at: request.hasAt ? Instant(request.at) : nil,
+            at: request.hasAt ? try Instant(request.at, field: "at") : nil,
             hearsOf: call.access.mayHearOfOthers ? nil : call.access.instances)
     }
 

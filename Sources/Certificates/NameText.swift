@@ -32,7 +32,8 @@ enum NameText {
         return text
     }
 
-    /// The folded text of a value as UTF-8; nil where it is no text. Plain ASCII, as nearly all names are, takes no detour.
+    /// The text of a value as names are compared, as UTF-8 (RFC 5280 section 7.1, RFC 4518 section 2); nil where it is no text.
+    /// Plain ASCII, as nearly all names are, takes no detour.
     static func foldedBytes(_ value: DERElement, _ der: [UInt8]) -> [UInt8]? {
         let content = der[value.content]
         switch value.tag {
@@ -40,47 +41,77 @@ enum NameText {
             if let folded = foldASCII(content) { return folded }
         default: break
         }
-        return decode(value, der).map { Array(fold($0.precomposedStringWithCompatibilityMapping).utf8) }
+        return decode(value, der).map(fold)
     }
 
     /// Nil where there is something other than ASCII.
     private static func foldASCII(_ content: ArraySlice<UInt8>) -> [UInt8]? {
-        var folded: [UInt8] = []
-        folded.reserveCapacity(content.count)
-        var isBlankPending = false
+        var folded = Collapsed()
         for byte in content {
             guard byte < 0x80 else { return nil }
-            if byte == 0x20 || (0x09...0x0d).contains(byte) {
-                isBlankPending = !folded.isEmpty
-                continue
+            switch byte {
+            case 0x20, 0x09...0x0d: folded.appendBlank()
+            case 0x00...0x1f, 0x7f: break
+            case 0x41...0x5a: folded.append(byte | 0x20)
+            default: folded.append(byte)
             }
-            if isBlankPending { folded.append(0x20) }
-            isBlankPending = false
-            folded.append((0x41...0x5a).contains(byte) ? byte | 0x20 : byte)
         }
-        return folded
+        return folded.bytes
     }
 
-    /// Text, in normalization form KC, as it is compared: in lower case, without blanks at the ends, one blank for each row of
-    /// them (RFC 5280 section 7.1, RFC 4518 section 2).
-    static func fold(_ text: String) -> String {
-        var folded = ""
-        var isBlankPending = false
+    /// Maps, folds case, normalizes to form KC, and collapses blanks: the steps of RFC 4518 section 2.
+    private static func fold(_ text: String) -> [UInt8] {
+        var mapped = ""
         for scalar in text.unicodeScalars {
-            if scalar == " " || (0x09...0x0d).contains(scalar.value) {
-                isBlankPending = !folded.isEmpty
-                continue
-            }
-            if isBlankPending { folded.unicodeScalars.append(" ") }
-            isBlankPending = false
-            if scalar.isASCII {
-                folded.unicodeScalars.append(
-                    ("A"..."Z").contains(scalar) ? Unicode.Scalar(UInt8(scalar.value) + 0x20) : scalar)
-            } else {
-                folded.append(scalar.properties.lowercaseMapping)
+            switch mapping(of: scalar) {
+            case .nothing: break
+            case .blank: mapped.unicodeScalars.append(" ")
+            case .folded:
+                // Full case folding, as upper case and then lower case: ß is ss, and a final sigma is a sigma.
+                for upper in scalar.properties.uppercaseMapping.unicodeScalars {
+                    mapped.append(upper.properties.lowercaseMapping)
+                }
             }
         }
-        return folded
+        var folded = Collapsed()
+        for byte in mapped.precomposedStringWithCompatibilityMapping.utf8 {
+            if byte == 0x20 { folded.appendBlank() } else { folded.append(byte) }
+        }
+        return folded.bytes
+    }
+
+    private enum Mapping {
+        case nothing
+        case blank
+        case folded
+    }
+
+    /// RFC 4518 section 2.2.
+    private static func mapping(of scalar: Unicode.Scalar) -> Mapping {
+        switch scalar.value {
+        case 0x09...0x0d, 0x85: return .blank
+        case 0xad, 0x34f, 0x1806, 0x180b...0x180d, 0x200b, 0xfe00...0xfe0f, 0xfffc: return .nothing
+        default: break
+        }
+        switch scalar.properties.generalCategory {
+        case .control, .format: return .nothing
+        case .spaceSeparator, .lineSeparator, .paragraphSeparator: return .blank
+        default: return .folded
+        }
+    }
+
+    /// Text without blanks at its ends, one blank for each row of them inside.
+    private struct Collapsed {
+        private(set) var bytes: [UInt8] = []
+        private var isBlankPending = false
+
+        mutating func appendBlank() { isBlankPending = !bytes.isEmpty }
+
+        mutating func append(_ byte: UInt8) {
+            if isBlankPending { bytes.append(0x20) }
+            isBlankPending = false
+            bytes.append(byte)
+        }
     }
 
     /// Whether a scalar may stand in a line of output as it is.

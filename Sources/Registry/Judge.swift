@@ -59,6 +59,7 @@ struct Judge {
         if let flaw = periodFlaw {
             verdict.reason = flaw.reason
             verdict.detail = flaw.detail
+            verdict.validUntil = end(of: flaw.reason, anchor: nil)
             if record.status != .active {
                 var barred = verdict
                 judgeKnown(record, contentHash: record.contentHash, &barred)
@@ -88,6 +89,15 @@ struct Judge {
         if instant > device.notAfter { return Flaw(.deviceExpired, "the device certificate has expired") }
         if instant < device.notBefore { return Flaw(.deviceNotYetValid, "the device certificate is not valid yet") }
         return nil
+    }
+
+    /// When time alone ends a refusal: what is not valid yet will be.
+    private func end(of reason: VerdictReason, anchor: TrustAnchor?) -> Instant? {
+        switch reason {
+        case .deviceNotYetValid: device.notBefore
+        case .caNotYetValid: anchor?.certificate.notBefore
+        default: nil
+        }
     }
 
     private func firstMoment(after last: Instant) -> Instant? {
@@ -202,6 +212,7 @@ struct Judge {
         verdict.reason = answer.reason
         verdict.detail = answer.detail
         verdict.ca = anchor?.certificate.serialNumber
+        verdict.validUntil = end(of: answer.reason, anchor: anchor)
         guard [.caUnknown, .signatureInvalid].contains(answer.reason),
             hearsOf != [], let owner = try foreignOwner()
         else { return verdict }

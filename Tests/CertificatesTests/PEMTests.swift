@@ -58,6 +58,8 @@ import Testing
         ),
         ("a character that base64 does not have", Array(block("CERTIFICATE", "!" + base64).utf8)),
         ("base64 with padding in the middle", Array(block("CERTIFICATE", "MA==" + base64).utf8)),
+        ("a first line without an end", Array("-----BEGIN CERTIFICATE".utf8)),
+        ("a first line and no more", Array("-----BEGIN CERTIFICATE-----".utf8)),
         ("an empty block", Array(block("CERTIFICATE", "").utf8)),
         ("a certificate and a block of another label", Array((pem + block("X509 CRL", base64)).utf8)),
     ]
@@ -83,6 +85,31 @@ import Testing
         ),
         ("of OpenSSH", Array((pem + block("OPENSSH PRIVATE KEY", "MC4CAQA=")).utf8)),
     ]
+
+    private static let pkcs8 = DER.sequence(
+        DER.integer(0), DER.sequence(DER.objectIdentifier(OID.ecPublicKey), DER.objectIdentifier(OID.prime256v1)),
+        DER.octetString(sec1))
+    private static let sec1 = DER.sequence(DER.integer(1), DER.octetString([UInt8](repeating: 7, count: 32)))
+
+    static let privateKeysInDER: [(String, [UInt8])] = [
+        ("PKCS #8", pkcs8),
+        ("SEC 1", sec1),
+        ("PKCS #1", DER.sequence(of: (0..<9).map { DER.integer($0) })),
+        ("PKCS #12", DER.sequence(DER.integer(3), DER.sequence(DER.objectIdentifier("1.2.840.113549.1.7.1")))),
+        (
+            "PKCS #8 of a long key",
+            DER.sequence(DER.contents(pkcs8), DER.explicit(0, [UInt8](repeating: 0, count: 300)))
+        ),
+    ]
+
+    @Test(arguments: privateKeysInDER) func aPrivateKeyInDERIsNoticed(name: String, upload: [UInt8]) {
+        do {
+            _ = try PEM.certificate(in: upload)
+            Issue.record("\(name): was read")
+        } catch {
+            guard case .privateKey = error else { Issue.record("\(name): \(error)"); return }
+        }
+    }
 
     @Test(arguments: privateKeys) func aPrivateKeyIsNoticed(name: String, upload: [UInt8]) {
         do {

@@ -36,6 +36,26 @@ import Testing
         }
     }
 
+    @Test func aDigestOfPiecesIsTheOneOfTheWhole() throws {
+        let message = (0..<1_000).map { UInt8(truncatingIfNeeded: $0) }
+        for size in [1, 63, 64, 65, 1_000] {
+            let hasher = try #require(SHA256Hasher())
+            for start in stride(from: 0, to: message.count, by: size) {
+                hasher.update(Array(message[start..<min(start + size, message.count)]))
+            }
+            #expect(hasher.finish() == SHA256Digest(hashing: message))
+        }
+        let empty = try #require(SHA256Hasher())
+        empty.update([])
+        #expect(empty.finish() == SHA256Digest(hashing: []))
+    }
+
+    @Test func equalDigestsAreOneInASet() {
+        let digests = [[1], [2], [1]].map { SHA256Digest(hashing: $0 as [UInt8]) }
+        #expect(Set(digests).count == 2)
+        #expect(!(digests[0] < digests[2]))
+    }
+
     @Test func randomBytesDiffer() throws {
         let one = try SystemRandom.bytes(32)
         #expect(one.count == 32)

@@ -22,6 +22,7 @@ import Testing
         + [
             (.rsa2048, .pss(.sha256, saltLength: 0, maskHash: .sha256)),
             (.rsa2048, .pss(.sha256, saltLength: 222, maskHash: .sha256)),
+            (.ed25519(1), .ed25519),
         ]
 
     @Test(arguments: good) func aSignatureVerifiesWithItsKey(key: TestKey, scheme: SigningScheme) throws {

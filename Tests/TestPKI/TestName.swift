@@ -1,5 +1,5 @@
 /// A distinguished name, attribute by attribute, in whatever string types a test wants.
-public struct TestName: Hashable, Sendable, ExpressibleByStringLiteral {
+public struct TestName: Hashable, Sendable, ExpressibleByStringInterpolation {
     /// One attribute: its type in dotted decimals, and the tag and bytes of its value.
     public struct Attribute: Hashable, Sendable {
         public var type: String

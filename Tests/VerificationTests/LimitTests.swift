@@ -85,6 +85,22 @@ import Verification
         #expect([.trusted, .chainInvalid].contains(verdict.reason), "\(verdict.reason), \(verdict.detail)")
     }
 
+    /// Anyone can write a CA's name into an issuer field: what such a chain says of names is not worth any work.
+    @Test func aPathOfWrongSignaturesCostsNoNameComparisons() {
+        let impostor = Entity.root(key: .p256(66))
+        let middle = impostor.authority(key: .p256(2)) {
+            $0.set(.nameConstraints(excluded: (0..<500).map { .dns("x\($0).test") }))
+        }
+        let device = middle.device { recipe in
+            let list = (0..<500).map { TestGeneralName.dns("y\($0).test").der }
+            recipe.set(TestExtension(OID.subjectAltName, DER.sequence(of: list)))
+        }
+        let verdict = judge(
+            World(Entity.root(), chain: [device, middle]), limits: VerificationLimits(nameComparisons: 0))
+        #expect(verdict.reason == .signatureInvalid, "\(verdict.reason), \(verdict.detail)")
+        #expect(!verdict.detail.contains("budget"), "\(verdict.detail)")
+    }
+
     /// Every certificate of the chain fits every other one by name, and no signature is right.
     @Test func aMazeWithoutAnExitEndsWithinItsBudget() {
         let keys = (0..<15).map { TestKey.p256(300 + $0) }

@@ -122,6 +122,20 @@ import Verification
             excluded: [.dns(".acme.example")], names: .dns("a.acme.example")),
         row("a wildcard below", .trusted, permitted: acme, names: .dns("*.acme.example")),
         row("a wildcard elsewhere", .nameNotPermitted, permitted: acme, names: .dns("*.evil.test")),
+        row(
+            "a wildcard that covers the excluded name", .nameNotPermitted, .trusted, excluded: [.dns("a.acme.example")],
+            names: .dns("*.acme.example")),
+        row(
+            "a wildcard below the excluded name", .nameNotPermitted, excluded: acme, names: .dns("*.acme.example")),
+        row(
+            "a wildcard that is one label short of the excluded name", .trusted, excluded: [.dns("b.a.acme.example")],
+            names: .dns("*.acme.example")),
+        row(
+            "a wildcard beside the excluded name", .trusted, excluded: [.dns("a.acme.example")],
+            names: .dns("*.other.example")),
+        row(
+            "a wildcard of one permitted name only", .nameNotPermitted, permitted: [.dns("a.acme.example")],
+            names: .dns("*.acme.example")),
         row("a wildcard above", .nameNotPermitted, permitted: acme, names: .dns("*.example")),
         row(
             "NUL before the constraint's name", .nameNotPermitted, .certificateMalformed, permitted: acme,

@@ -488,6 +488,7 @@ import Verification
             var first: UInt64?
             _ = try search.run { path in
                 first = first ?? path.anchor.number
+                #expect(path.issuer == path.anchor.certificate)
                 return true
             }
             #expect(first == preferred)
