@@ -486,7 +486,7 @@ public nonisolated struct Careg_V1_ListCaCertificatesResponse: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// In ascending order of SN, without `der` and `pem`.
+  /// In ascending order of the SN's text, without `der` and `pem`.
   public var caCertificates: [Careg_V1_CaCertificate] = []
 
   /// Send it as `page_token` for the next page; empty on the last page.
@@ -801,7 +801,7 @@ public nonisolated struct Careg_V1_ListDeviceCertificatesResponse: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// In ascending order of serial number, negative ones last, without `der` and `pem`.
+  /// In ascending order of the serial number's text, negative ones last, without `der` and `pem`.
   public var deviceCertificates: [Careg_V1_DeviceCertificate] = []
 
   /// Send it as `page_token` for the next page; empty on the last page.

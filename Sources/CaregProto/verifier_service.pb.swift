@@ -111,7 +111,7 @@ public nonisolated struct Careg_V1_ListTrustAnchorsResponse: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Active ones, in ascending order of SN, with `der`, without `pem`.
+  /// Active ones, in ascending order of the SN's text, with `der`, without `pem`.
   public var trustAnchors: [Careg_V1_CaCertificate] = []
 
   /// Send it as `page_token` for the next page; empty on the last page.

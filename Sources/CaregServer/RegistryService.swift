@@ -55,7 +55,7 @@ struct RegistryService: Sendable {
     func issueRegistrationCode(
         _ request: Careg_V1_IssueRegistrationCodeRequest, _ call: Call<Careg_V1_IssueRegistrationCodeResponse>
     ) throws {
-        let lifetime = request.hasTtl ? request.ttl.seconds : nil
+        let lifetime = request.hasTtl ? try request.ttl.wholeSeconds(field: "ttl") : nil
         registry.issueCode(instanceID: request.instanceID, lifetime: lifetime, caller: call.caller) { result in
             call.complete(result) { view in .with { $0.registrationCode = Careg_V1_RegistrationCode(view) } }
         }

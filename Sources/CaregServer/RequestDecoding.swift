@@ -179,3 +179,22 @@ struct PageTokens {
         return bytes
     }
 }
+
+extension Google_Protobuf_Duration {
+    /// The duration in whole seconds, a part of one counted as one.
+    ///
+    /// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID for what is no Duration: 10,000 years at most, nanoseconds of one second
+    ///   with the sign of the seconds.
+    func wholeSeconds(field: String) throws -> Int64 {
+        let isSigned = nanos == 0 || seconds == 0 || (seconds < 0) == (nanos < 0)
+        guard (-315_576_000_000...315_576_000_000).contains(seconds), (-999_999_999...999_999_999).contains(nanos),
+            isSigned
+        else {
+            throw Refusal(
+                .argumentInvalid,
+                "“\(field)” is no duration: nanoseconds have the sign of the seconds and are less than one.",
+                metadata: ["field": field])
+        }
+        return seconds + (nanos > 0 ? 1 : 0)
+    }
+}

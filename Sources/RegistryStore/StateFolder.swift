@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 
 /// Why a state folder cannot be worked on. Each reads as a sentence that says what to do.
@@ -32,7 +33,8 @@ public enum StateFault: Error, Sendable, CustomStringConvertible {
             "another caregd works on the state folder \(path): stop it first, or give this one another folder"
         case .noRegistry(let path): "there is no registry in \(path)"
         case .dataMissing(let path):
-            "the registry's data file is missing from \(path), and no new registry is made in its place: \(Self.mend)"
+            "the registry's data file is missing from \(path), and no new registry is made in its place: \(Self.mend); a new "
+                + "registry begins in an empty folder"
         case .dataEmpty(let path): "the registry's data file in \(path) is empty: \(Self.mend)"
         case .dataForeign(let path): "the data file in \(path) is not a registry: \(Self.mend)"
         case .dataCut(let path, let bytes, let needed):
@@ -197,7 +199,7 @@ public final class StateFolder: Sendable {
         switch condition {
         case .whole: return true
         case .missing:
-            if try marker() == nil { return false }
+            guard try marker() != nil || hasTraces() else { return false }
             throw .dataMissing(path)
         case .empty: throw .dataEmpty(path)
         case .foreign: throw .dataForeign(path)
@@ -205,6 +207,13 @@ public final class StateFolder: Sendable {
             guard isSound(dataFile) else { throw .dataCut(path, bytes: bytes, needed: needed) }
             return true
         }
+    }
+
+    /// What only a registry leaves in its folder: its data file, and perhaps its marker, are gone.
+    private func hasTraces() -> Bool {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        let lock = (dataFile as NSString).lastPathComponent + "-lock"
+        return names.contains { $0 == lock || $0 == "brokers" || $0.hasPrefix("replaced-") }
     }
 
     /// Opens the registry of this folder, and makes a new one where there never was one.

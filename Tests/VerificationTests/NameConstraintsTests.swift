@@ -377,6 +377,9 @@ import Verification
         row("an empty authority", .nameNotPermitted, permitted: uriHost, names: .uri("file:///etc/passwd")),
         row("an authority of a port alone", .nameNotPermitted, permitted: uriHost, names: .uri("https://:443/")),
         row("no scheme", .nameNotPermitted, .certificateMalformed, permitted: uriHost, names: .uri("//acme.example/")),
+        row(
+            "an empty scheme", .nameNotPermitted, .certificateMalformed, permitted: uriHost,
+            names: .uri("://acme.example/")),
         row("only a host", .nameNotPermitted, .certificateMalformed, permitted: uriHost, names: .uri("acme.example")),
         row("excluded host", .nameNotPermitted, excluded: uriHost, names: .uri("https://acme.example/")),
         row(
