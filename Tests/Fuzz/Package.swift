@@ -12,6 +12,11 @@ let instrumented: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
+// Generated code is as its generator writes it: our settings are not its.
+let generated: [SwiftSetting] = [
+    .unsafeFlags(["-parse-as-library", "-sanitize=fuzzer,address"]), .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 
 func room(_ name: String, _ dependencies: Target.Dependency...) -> Target {
@@ -39,7 +44,7 @@ let package = Package(
         room("LMDB", "CLMDB"),
         room("RegistryStore", "LMDB", "Certificates", "Signatures"),
         room("TTRPC", "CEpoll"),
-        room("CaregProto", protobuf),
+        .target(name: "CaregProto", dependencies: [protobuf], path: "Rooms/CaregProto", swiftSettings: generated),
         room("TestPKI", "COpenSSL"),
 
         .target(name: "CFuzzer"),
@@ -53,6 +58,8 @@ let package = Package(
         fuzzer("FuzzEnvelope", "TTRPC"),
         fuzzer("FuzzVerifyRequest", "CaregProto", protobuf),
         fuzzer("FuzzRecord", "RegistryStore", "Certificates", "Signatures"),
-        fuzzer("Seeds", "Certificates", "TestPKI", "TTRPC", "RegistryStore", "Signatures", "CaregProto", protobuf),
+
+        fuzzer(
+            "Seeds", "Certificates", "TestPKI", "TTRPC", "RegistryStore", "Signatures", "CaregProto", protobuf),
     ]
 )

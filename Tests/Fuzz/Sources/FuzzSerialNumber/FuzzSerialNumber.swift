@@ -12,7 +12,10 @@ import Fuzzer
                 return precondition((try? SerialNumberPrefix(text: text)) == nil)
             }
             precondition((try? SerialNumber(text: typed.text)) == typed)
-            precondition(prefix.matches(typed) && !prefix.isBehind(typed))
+            // Zero has no sign, whatever was typed before it.
+            if text.contains("-") == typed.isNegative {
+                precondition(prefix.matches(typed) && !prefix.isBehind(typed))
+            }
             precondition(!prefix.matches(inCertificate) || !prefix.isBehind(inCertificate))
         }
     }
