@@ -13,6 +13,19 @@ let settings: [SwiftSetting] = [
 // Generated code is as its generator writes it: our settings are not its.
 let generatedSettings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault")]
 
+// What is loaded into other people's processes is Embedded Swift: no runtime, no standard library beside it.
+let embeddedSettings: [SwiftSetting] =
+    settings + [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])]
+
+// Without a list of what a library shows, the runtime's own functions would be seen by the whole process.
+func embeddedLinking(exports: String, _ more: [String]) -> [LinkerSetting] {
+    let options = ["--gc-sections", "--version-script=\(Context.packageDirectory)/\(exports)"] + more
+    return [
+        .unsafeFlags(
+            ["-enable-experimental-feature", "Embedded", "-wmo"] + options.flatMap { ["-Xlinker", $0] })
+    ]
+}
+
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -26,6 +39,8 @@ let package = Package(
         .executable(name: "caregctl", targets: ["caregctl"]),
         .executable(name: "caregbench", targets: ["caregbench"]),
         .library(name: "CaregClient", targets: ["CaregClient"]),
+        .library(name: "careg", type: .dynamic, targets: ["CaregExports"]),
+        .library(name: "mosquitto_careg", type: .dynamic, targets: ["MosquittoCareg"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -39,6 +54,9 @@ let package = Package(
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CTrustMap"),
+        .systemLibrary(
+            name: "CCareg", path: "Sources/careg/include", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CMosquitto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CEpoll"),
 
         // Certificates and verdicts
@@ -86,7 +104,29 @@ let package = Package(
                 protobuf, argumentParser,
             ], swiftSettings: settings),
 
+        // What brokers load
+        .target(
+            name: "careg", dependencies: ["CTrustMap", "CCareg"],
+            exclude: ["include", "system", "exports", "careg.pc"], swiftSettings: embeddedSettings),
+        .target(
+            name: "CaregExports", dependencies: ["careg"], path: "Sources/careg/exports", exclude: ["careg.map"],
+            swiftSettings: embeddedSettings,
+            linkerSettings: embeddedLinking(
+                exports: "Sources/careg/exports/careg.map", ["-z", "defs", "-soname=libcareg.so"])),
+        .target(
+            name: "MosquittoCareg", dependencies: ["careg", "CCareg", "CMosquitto"], exclude: ["exports.map"],
+            swiftSettings: embeddedSettings,
+            linkerSettings: embeddedLinking(
+                exports: "Sources/MosquittoCareg/exports.map", ["-soname=mosquitto_careg.so"])),
+
         // Tests
+        // libcareg's sources once more, with the standard library around them.
+        .target(
+            name: "CaregHosted", dependencies: ["CTrustMap", "CCareg"], path: "Tests/CaregHosted",
+            exclude: ["include", "system", "exports", "careg.pc"], swiftSettings: settings),
+        .testTarget(
+            name: "CaregTests", dependencies: ["CaregHosted", "CCareg", "TrustMap"], exclude: ["Programs"],
+            swiftSettings: settings),
         .target(
             name: "TestPKI", dependencies: ["COpenSSL"], path: "Tests/TestPKI", swiftSettings: settings),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates", "TestPKI"], swiftSettings: settings),

@@ -75,6 +75,21 @@ public struct Certificate: Sendable {
     }
 }
 
+extension Certificate {
+    /// The serial number alone, of a certificate that was read before: nothing else is looked at.
+    public static func serialNumber(inKnown der: [UInt8]) -> SerialNumber? {
+        let bytes = der.span
+        var file = DERReader(0..<bytes.count, .certificate)
+        guard let outer = try? file.next(bytes, tag: DERTag.sequence) else { return nil }
+        var certificate = file.inside(outer)
+        guard let tbs = try? certificate.next(bytes, tag: DERTag.sequence) else { return nil }
+        var fields = certificate.inside(tbs, .serialNumber)
+        if fields.peek(bytes) == DERTag.constructedContext(0) { _ = try? fields.next(bytes) }
+        guard let serial = try? fields.integer(bytes) else { return nil }
+        return SerialNumber(derContents: bytes.copy(serial))
+    }
+}
+
 extension Certificate: Hashable {
     public static func == (left: Certificate, right: Certificate) -> Bool { left.der == right.der }
     public func hash(into hasher: inout Hasher) { hasher.combine(der) }

@@ -20,6 +20,12 @@ public struct Verdict: Sendable {
 
     /// Trusted now.
     public var isTrusted: Bool { reason == .trusted }
+
+    /// A verdict that says no more than its reason.
+    public init(reason: VerdictReason, revision: Revision) {
+        self.reason = reason
+        self.revision = revision
+    }
 }
 
 /// A question to ``Registry/verify(_:signatures:caller:completion:)``.

@@ -12,6 +12,13 @@ enum MapOutcome: UInt8 {
     case superseded
 }
 
+/// Where a search for a device begins.
+struct MapPlace {
+    var slot: UInt32
+    /// It held the device once, perhaps in another map; otherwise it is the first slot of the device's fingerprint.
+    var isHint: Bool
+}
+
 /// What the map says of one device at one moment.
 struct MapReading {
     var outcome: MapOutcome = .ask
@@ -39,33 +46,62 @@ extension MapView {
     ///
     /// - Parameters:
     ///   - instance: the slot of the instance.
-    ///   - hint: the device's slot in this very file, or `MapReading.noSlot`.
+    ///   - place: where to look first; its slot is below the capacity.
     ///   - now: unix seconds.
     @inline(__always)
-    func read(_ fingerprint: MapFingerprint, instance: UInt32, hint: UInt32, at now: Int64) -> MapReading {
+    func read(_ fingerprint: MapFingerprint, instance: UInt32, at place: MapPlace, now: Int64) -> MapReading {
         for _ in 0..<Self.attempts {
             guard isLive else { return MapReading(outcome: .superseded) }
             let before = epoch
             if before & 1 != 0 { continue }
-            let reading = readOnce(fingerprint, instance: instance, hint: hint, at: now)
+            let reading = readOnce(fingerprint, instance: instance, at: place, now: now)
             // Every load in between was an acquire: none of them can have happened after this one.
             if epoch == before { return reading }
         }
         return MapReading()
     }
 
+    /// Whether the device in a slot is trusted: all parts of a yes, in one attempt and without a search. What is no yes
+    /// here, `read` explains.
+    ///
+    /// - Parameters:
+    ///   - slot: known to hold the device in this very file, and below the capacity.
+    ///   - instance: the slot of the instance, below the capacity.
+    ///   - now: unix seconds.
+    @inline(__always)
+    func isTrusted(slot: UInt32, instance: UInt32, now: Int64) -> Bool {
+        let before = epoch
+        let entry = deviceBase(slot)
+        let path = word32(at: entry &+ Int(TRUST_MAP_DEVICE_OFFSET_PATH))
+        guard isLive, before & 1 == 0, path < pathCapacity else { return false }
+        let pathEntry = pathBase(path)
+        // As in `decide`: the words first, then what they vouch for.
+        var isGood = word32(at: pathEntry &+ Int(TRUST_MAP_PATH_OFFSET_WORD)) == TRUST_MAP_WORD_TRUSTED
+        isGood = word32(at: entry &+ Int(TRUST_MAP_DEVICE_OFFSET_WORD)) == TRUST_MAP_WORD_TRUSTED && isGood
+        isGood = instanceWord(instance) == TRUST_MAP_WORD_TRUSTED && isGood
+        isGood = signed(at: pathEntry &+ Int(TRUST_MAP_PATH_OFFSET_NOT_BEFORE)) <= now && isGood
+        isGood = signed(at: pathEntry &+ Int(TRUST_MAP_PATH_OFFSET_NOT_AFTER)) >= now && isGood
+        isGood = signed(at: entry &+ Int(TRUST_MAP_DEVICE_OFFSET_NOT_BEFORE)) <= now && isGood
+        isGood = signed(at: entry &+ Int(TRUST_MAP_DEVICE_OFFSET_NOT_AFTER)) >= now && isGood
+        return isGood && epoch == before
+    }
+
     /// One attempt, between two loads of the epoch.
     @inline(__always)
     private func readOnce(
-        _ fingerprint: MapFingerprint, instance: UInt32, hint: UInt32, at now: Int64
+        _ fingerprint: MapFingerprint, instance: UInt32, at place: MapPlace, now: Int64
     ) -> MapReading {
         var reading = MapReading()
         reading.revision = revision
         let slot: UInt32
-        // A slot keeps its key as long as the file lives, so that a hint needs no comparison.
-        if hint < deviceCapacity {
-            slot = hint
-        } else if let found = findDevice(fingerprint, instance: instance) {
+        if place.isHint, deviceWord(place.slot) != TRUST_MAP_WORD_EMPTY,
+            self.slot(place.slot, holds: fingerprint, instance: instance)
+        {
+            slot = place.slot
+        } else if let found = place.isHint
+            ? findDevice(fingerprint, instance: instance)
+            : findDevice(fingerprint, instance: instance, from: place.slot)
+        {
             slot = found
         } else {
             return reading

@@ -217,6 +217,12 @@ enum MapFault: UInt8, Error, Equatable {
         return UInt32(truncatingIfNeeded: hash.finish()) & (deviceCapacity &- 1)
     }
 
+    /// The slot of a device's instance: only after its word was seen not to be empty.
+    @inline(__always)
+    func deviceInstance(_ slot: UInt32) -> UInt32 {
+        plain(deviceBase(slot) &+ Int(TRUST_MAP_DEVICE_OFFSET_INSTANCE), as: UInt32.self)
+    }
+
     /// Whether a slot, whose word was seen not to be empty, holds this device.
     @inline(__always)
     func slot(_ slot: UInt32, holds fingerprint: MapFingerprint, instance: UInt32) -> Bool {
@@ -225,14 +231,19 @@ enum MapFault: UInt8, Error, Equatable {
         difference |= plain(base &+ 8, as: UInt64.self) ^ fingerprint.word1
         difference |= plain(base &+ 16, as: UInt64.self) ^ fingerprint.word2
         difference |= plain(base &+ 24, as: UInt64.self) ^ fingerprint.word3
-        let inside = plain(base &+ Int(TRUST_MAP_DEVICE_OFFSET_INSTANCE), as: UInt32.self) == instance
-        return difference == 0 && inside
+        return difference == 0 && deviceInstance(slot) == instance
     }
 
     /// The slot that holds a device.
     @inline(__always)
     func findDevice(_ fingerprint: MapFingerprint, instance: UInt32) -> UInt32? {
-        var slot = firstSlot(of: fingerprint, instance: instance)
+        findDevice(fingerprint, instance: instance, from: firstSlot(of: fingerprint, instance: instance))
+    }
+
+    /// The slot that holds a device, by a search that begins at its first slot.
+    @inline(__always)
+    func findDevice(_ fingerprint: MapFingerprint, instance: UInt32, from first: UInt32) -> UInt32? {
+        var slot = first
         for _ in 0..<TRUST_MAP_PROBE_LIMIT {
             let word = deviceWord(slot)
             if word == TRUST_MAP_WORD_EMPTY { return nil }

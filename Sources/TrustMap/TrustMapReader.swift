@@ -80,7 +80,8 @@ public enum TrustMapReadingFault: Error, Sendable, Equatable {
         guard let id = MapInstanceID(instanceID), let instance = view.findInstance(id) else {
             throw .instanceUnknown
         }
-        let reading = view.read(fingerprint, instance: instance, hint: MapReading.noSlot, at: now ?? unixSeconds())
+        let place = MapPlace(slot: view.firstSlot(of: fingerprint, instance: instance), isHint: false)
+        let reading = view.read(fingerprint, instance: instance, at: place, now: now ?? unixSeconds())
         switch reading.outcome {
         case .superseded: throw .superseded
         case .ask: return TrustMapAnswer(reason: nil, validUntil: nil, revision: reading.revision)

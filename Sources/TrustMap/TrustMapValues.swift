@@ -134,6 +134,15 @@ public enum TrustMapFault: Error, Sendable, Equatable, CustomStringConvertible {
     }
 }
 
+/// A device that the map trusts at one moment.
+public struct TrustMapTrust: Sendable, Equatable {
+    /// SN of the CA record that its path ends at, in text.
+    public var anchorSerialNumber: String
+    /// Unix seconds: the first moment at which time alone ends it; nil where time does not.
+    public var validUntil: Int64?
+    public var revision: UInt64
+}
+
 /// How an addition to the map ended.
 public enum TrustMapAddition: Sendable, Equatable {
     case added

@@ -175,6 +175,29 @@ public final class TrustMapWriter: Sendable {
         return true
     }
 
+    // MARK: The daemon's own questions
+
+    /// What readers are told of a device where it is a yes; nil where they are told no, or to ask.
+    ///
+    /// - Parameter now: unix seconds; nil for the host's clock.
+    public func trust(
+        in fingerprint: MapFingerprint, of instanceID: String, at now: Int64? = nil
+    ) -> TrustMapTrust? {
+        guard let id = MapInstanceID(instanceID) else { return nil }
+        return tables.withLock { tables in
+            let view = tables.current.view
+            guard let instance = view.findInstance(id) else { return nil }
+            let place = MapPlace(slot: view.firstSlot(of: fingerprint, instance: instance), isHint: false)
+            let reading = view.read(fingerprint, instance: instance, at: place, now: now ?? unixSeconds())
+            guard reading.outcome == .decided, reading.reason == TRUST_MAP_WORD_TRUSTED,
+                let serial = unsafe view.serial(ofPath: reading.path)
+            else { return nil }
+            return TrustMapTrust(
+                anchorSerialNumber: unsafe String(decoding: serial, as: UTF8.self),
+                validUntil: reading.validUntil == 0 ? nil : reading.validUntil, revision: reading.revision)
+        }
+    }
+
     // MARK: For people
 
     public var statistics: TrustMapStatistics {

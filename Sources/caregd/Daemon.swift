@@ -80,7 +80,7 @@ final class Daemon {
             })
         services = try Self.makeServices(
             registry: registry, commits: commits, folders: folders, configuration: configuration, access: access,
-            clock: clock, log: logger,
+            clock: clock, log: logger, fastPath: fastPath,
             sources: Self.sources(folders, state: state, fastPath: fastPath, hold: hold, limits: configuration.limits))
         let services = services
         server = Server(
@@ -144,7 +144,8 @@ final class Daemon {
 
     private static func makeServices(
         registry: Registry, commits: CommitSignal, folders: Folders, configuration: DaemonConfiguration,
-        access: AccessPolicy, clock: @escaping @Sendable () -> WallTime, log: Logger, sources: StatusSources
+        access: AccessPolicy, clock: @escaping @Sendable () -> WallTime, log: Logger, fastPath: FastPath,
+        sources: StatusSources
     ) throws -> CaregServices {
         do {
             return try CaregServices(
@@ -152,7 +153,7 @@ final class Daemon {
                 facts: DaemonFacts(
                     version: Caregd.version, stateFolder: folders.state, runtimeFolder: folders.runtime),
                 registryLimits: configuration.limits.registry, limits: configuration.limits.services, access: access,
-                clock: clock, log: log, sources: sources)
+                clock: clock, log: log, sources: sources, knownDevices: { fastPath.verdict(on: $0) })
         } catch {
             throw StartFailure(error, doing: "the registry cannot be read")
         }

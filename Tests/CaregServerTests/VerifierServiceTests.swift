@@ -78,8 +78,6 @@ import Verification
 extension Verdict {
     /// A verdict of revision 1 about nothing.
     init(reason: VerdictReason) {
-        self.init(
-            reason: reason, ca: nil, device: nil, fingerprint: nil, validUntil: nil, revision: Revision(1),
-            registered: false, detail: "")
+        self.init(reason: reason, revision: Revision(1))
     }
 }

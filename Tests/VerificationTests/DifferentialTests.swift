@@ -106,7 +106,7 @@ import Verification
         refused("encoding: keyUsage with zero bits at its end", "X.690 11.2.2"),
     ]
 
-    private static let chainCount = 3_000
+    private static let chainCount = 2_400
     private static let parts = 6
     private static let usualStart: UInt64 = 1
 

@@ -228,6 +228,24 @@ import Verification
             "a host hidden behind a second at sign", .nameNotPermitted, .certificateMalformed, permitted: host,
             names: .email("a@acme.example@evil.test")),
         row(
+            "a second at sign in front of the host", .nameNotPermitted, .certificateMalformed, permitted: host,
+            names: .email("a@evil.test@acme.example")),
+        row(
+            "an excluded host behind a second at sign", .nameNotPermitted, .certificateMalformed, excluded: host,
+            names: .email("a@other.test@acme.example")),
+        row(
+            "an at sign in a quoted local part", .trusted, .nameNotPermitted, permitted: host,
+            names: .email("\"a@evil.test\"@acme.example")),
+        row(
+            "the host in a quoted local part", .nameNotPermitted, permitted: host,
+            names: .email("\"a@acme.example\"@evil.test")),
+        row(
+            "a quoted local part of an excluded host", .nameNotPermitted, excluded: host,
+            names: .email("\"a@other.test\"@acme.example")),
+        row(
+            "a local part that is quoted at its end only", .nameNotPermitted, .certificateMalformed, permitted: host,
+            names: .email("a@evil.test\"@acme.example")),
+        row(
             "NUL in the host", .nameNotPermitted, .certificateMalformed, permitted: host,
             names: .email("a@evil.test\u{0}acme.example")),
         row("an empty address", .nameNotPermitted, .certificateMalformed, permitted: host, names: .email("")),

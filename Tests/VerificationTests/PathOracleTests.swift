@@ -136,7 +136,7 @@ import Verification
         return model
     }
 
-    private static let worldCount = 600
+    private static let worldCount = 400
     private static let parts = 4
 
     private static func complaint(_ seed: UInt64) -> (isTrusted: Bool, words: String?) {

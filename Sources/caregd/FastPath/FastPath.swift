@@ -118,6 +118,14 @@ final class FastPath: Mirror {
         for part in parts { part.anchors.apply(changes, snapshot) }
     }
 
+    /// What the map that holds an instance says of a device, where it is a yes.
+    func trust(in fingerprint: MapFingerprint, of instanceID: String) -> TrustMapTrust? {
+        for part in parts.withLock({ $0 }) {
+            if let trust = part.map.trust(in: fingerprint, of: instanceID) { return trust }
+        }
+        return nil
+    }
+
     func heartbeat() {
         for part in parts.withLock({ $0 }) { part.map.heartbeat() }
     }

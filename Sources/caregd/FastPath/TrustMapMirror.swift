@@ -144,6 +144,11 @@ final class TrustMapMirror: Mirror {
         }
     }
 
+    /// What readers are told of a device where it is a yes.
+    func trust(in fingerprint: MapFingerprint, of instanceID: String) -> TrustMapTrust? {
+        lock.withLock { $0.writer }?.trust(in: fingerprint, of: instanceID)
+    }
+
     func heartbeat() {
         lock.withLock { $0.writer }?.heartbeat()
     }

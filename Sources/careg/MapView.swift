@@ -1,0 +1,1 @@
+../TrustMap/MapView.swift
