@@ -156,7 +156,8 @@ let package = Package(
                 "caregd", "CaregServer", "Registry", "RegistryStore", "Verification", "Signatures", "Certificates",
                 "TrustMap", "TestPKI", logging,
             ], swiftSettings: settings),
-        .testTarget(name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
+        .testTarget(
+            name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
         .testTarget(name: "TrustMapTests", dependencies: ["TrustMap", "CTrustMap"], swiftSettings: settings),
         .testTarget(
             name: "CaregctlTests", dependencies: ["caregctl", "CaregProto", "TrustAnchors", protobuf],

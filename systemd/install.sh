@@ -45,8 +45,6 @@ has_systemd() { [ -d /run/systemd/system ]; }
 
 # --- What is built
 
-has_product() { grep -q "name: \"$1\"" "$source/Package.swift" && [ -d "$source/Sources/$2" ]; }
-
 if [ -n "$build" ] && [ -z "$uninstall" ]; then
     command -v swift >/dev/null || {
         echo "install.sh: there is no swift in PATH. As a user who has it: systemd/install.sh --build-only; then, as root: systemd/install.sh --no-build" >&2
@@ -57,12 +55,9 @@ if [ -n "$build" ] && [ -z "$uninstall" ]; then
         swift build --package-path "$source" --scratch-path "$scratch" -c release --static-swift-stdlib --product "$product"
     done
     # Embedded Swift has no runtime to link in.
-    if has_product careg careg; then
-        swift build --package-path "$source" --scratch-path "$scratch" -c release --product careg
-    fi
-    if has_product mosquitto_careg MosquittoCareg; then
-        swift build --package-path "$source" --scratch-path "$scratch" -c release --product mosquitto_careg
-    fi
+    for product in careg mosquitto_careg; do
+        swift build --package-path "$source" --scratch-path "$scratch" -c release --product "$product"
+    done
 fi
 [ -n "$install" ] || exit 0
 
@@ -84,12 +79,12 @@ put_adapted() {
     put "$mode" "$adapted" "$to"
     rm -f "$adapted"
 }
-put_program() {
-    local stripped
+# Without what only a debugger reads.
+put_stripped() {
+    local mode=$1 from=$2 to=$3 stripped
     stripped=$(mktemp)
-    cp "$1" "$stripped"
-    strip "$stripped" 2>/dev/null || true
-    put 0755 "$stripped" "$2"
+    strip --strip-unneeded -o "$stripped" "$from" 2>/dev/null || cp "$from" "$stripped"
+    put "$mode" "$stripped" "$to"
     rm -f "$stripped"
 }
 
@@ -133,8 +128,8 @@ if [ -n "$uninstall" ]; then
 fi
 
 [ -n "$bin" ] || bin=$scratch/release
-for program in caregd caregctl; do
-    [ -x "$bin/$program" ] || { echo "install.sh: there is no $bin/$program: build first, with --build-only" >&2; exit 66; }
+for file in caregd caregctl libcareg.so libmosquitto_careg.so; do
+    [ -e "$bin/$file" ] || { echo "install.sh: there is no $bin/$file: build first, with --build-only" >&2; exit 66; }
 done
 if [ -z "$DESTDIR" ] && ldd "$bin/caregd" "$bin/caregctl" | grep 'not found' >&2; then
     echo "install.sh: the programs need libraries that are not here. On Debian: apt-get install libssl3 liblmdb0" >&2
@@ -146,18 +141,16 @@ if [ -z "$DESTDIR" ] && [ ! -w "$PREFIX" ] && [ "$(id -u)" -ne 0 ]; then
 fi
 umask 022
 echo "installing into $target"
-put_program "$bin/caregd" "$target/bin/caregd"
-put_program "$bin/caregctl" "$target/bin/caregctl"
+put_stripped 0755 "$bin/caregd" "$target/bin/caregd"
+put_stripped 0755 "$bin/caregctl" "$target/bin/caregctl"
 put_adapted 0755 "$here/caregd-backup" "$target/lib/caregd/caregd-backup"
-if [ -f "$bin/libcareg.so" ]; then
-    put 0644 "$bin/libcareg.so" "$target/lib/libcareg.so"
-    put 0644 "$source/Sources/careg/include/careg.h" "$target/include/careg.h"
-    pc=$(mktemp)
-    sed "s#^prefix=.*#prefix=$PREFIX#" "$source/Sources/careg/careg.pc" >"$pc"
-    put 0644 "$pc" "$target/lib/pkgconfig/careg.pc"
-    rm -f "$pc"
-fi
-[ ! -f "$bin/libmosquitto_careg.so" ] || put 0644 "$bin/libmosquitto_careg.so" "$target/lib/caregd/mosquitto_careg.so"
+put_stripped 0644 "$bin/libcareg.so" "$target/lib/libcareg.so"
+put 0644 "$source/Sources/careg/include/careg.h" "$target/include/careg.h"
+adapted=$(mktemp)
+sed "s#^prefix=.*#prefix=$PREFIX#" "$source/Sources/careg/careg.pc" >"$adapted"
+put 0644 "$adapted" "$target/lib/pkgconfig/careg.pc"
+rm -f "$adapted"
+put_stripped 0644 "$bin/libmosquitto_careg.so" "$target/lib/caregd/mosquitto_careg.so"
 for unit in "${units[@]}"; do put_adapted 0644 "$here/$unit" "$target/lib/systemd/system/$unit"; done
 put 0644 "$here/sysusers.conf" "$target/lib/sysusers.d/caregd.conf"
 put 0644 "$here/tmpfiles.conf" "$target/lib/tmpfiles.d/caregd.conf"

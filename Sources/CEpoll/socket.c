@@ -9,8 +9,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { CONNECT_SECONDS = 5 };
 
 static int address(struct sockaddr_un *address, const uint8_t *path, size_t length) {
     if (length == 0 || length >= sizeof address->sun_path) return -ENAMETOOLONG;
@@ -45,10 +48,14 @@ int cepoll_socket_connect(const uint8_t *path, size_t length) {
     if (error < 0) return error;
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return -errno;
-    int result;
-    do {
-        result = connect(descriptor, (struct sockaddr *)&where, sizeof where);
-    } while (result < 0 && errno == EINTR);
+    /* A listener that accepts nobody, and whose queue is full, would hold us for ever. */
+    struct timeval patience = {.tv_sec = CONNECT_SECONDS};
+    int result = setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (result == 0) {
+        do {
+            result = connect(descriptor, (struct sockaddr *)&where, sizeof where);
+        } while (result < 0 && errno == EINTR);
+    }
     if (result == 0) return descriptor;
     error = -errno;
     close(descriptor);

@@ -100,10 +100,13 @@ public struct CertificateExtensions: Hashable, Sendable {
         return true
     }
 
+    private static let policies = [
+        OID.certificatePolicies, OID.policyMappings, OID.policyConstraints, OID.inhibitAnyPolicy,
+    ]
+
     /// The extensions on certificate policies are recognised and not processed: any policy will do, none is required.
     private static func isPolicy(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
-        for policy in [OID.certificatePolicies, OID.policyMappings, OID.policyConstraints, OID.inhibitAnyPolicy]
-        where equal(name, policy, in: bytes) { return true }
+        for policy in policies where equal(name, policy, in: bytes) { return true }
         return false
     }
 
@@ -175,20 +178,27 @@ public struct CertificateExtensions: Hashable, Sendable {
 
 /// The names of the extensions that were seen. A certificate may hold thousands of them, so a long list is hashed.
 private struct ExtensionNames {
-    private var short: [Range<Int>] = []
+    private var list: [Range<Int>] = []
+    private var packed: Set<UInt64> = []
     private var long: Set<[UInt8]> = []
-    private static let longestShortList = 16
+    private static let longestList = 16
 
     /// False where the name was there already.
     mutating func insert(_ name: Range<Int>, in bytes: Span<UInt8>) -> Bool {
-        if long.isEmpty, short.count < Self.longestShortList {
-            for other in short where equal(other, name, in: bytes) { return false }
-            short.append(name)
+        if list.count < Self.longestList {
+            for other in list where equal(other, name, in: bytes) { return false }
+            list.append(name)
+            guard list.count == Self.longestList else { return true }
+            for other in list { _ = hash(other, in: bytes) }
             return true
         }
-        if long.isEmpty {
-            for other in short { long.insert(bytes.copy(other)) }
-        }
-        return long.insert(bytes.copy(name)).inserted
+        return hash(name, in: bytes)
+    }
+
+    /// The more of them a certificate holds, the shorter they are: short ones are hashed without a copy.
+    private mutating func hash(_ name: Range<Int>, in bytes: Span<UInt8>) -> Bool {
+        guard name.count < 8 else { return long.insert(bytes.copy(name)).inserted }
+        // The one in front keeps names of different lengths apart.
+        return packed.insert(name.reduce(1) { $0 << 8 | UInt64(bytes[$1]) }).inserted
     }
 }

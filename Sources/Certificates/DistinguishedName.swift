@@ -25,7 +25,11 @@ public struct DistinguishedName: Sendable, Hashable {
 
     /// The texts of all attributes of a type.
     private func values(of type: [UInt8]) -> [String?] {
-        attributeSets.joined().filter { Array(der[$0.type]) == type }.map { NameText.decode($0.value, der) }
+        var values: [String?] = []
+        visitAttributes { attribute, _ in
+            if der[attribute.type].elementsEqual(type) { values.append(NameText.decode(attribute.value, der)) }
+        }
+        return values
     }
 
     struct Attribute {
@@ -35,9 +39,17 @@ public struct DistinguishedName: Sendable, Hashable {
 
     /// The attributes of each relative distinguished name. The bytes were checked when the certificate was read.
     var attributeSets: [[Attribute]] {
+        var sets: [[Attribute]] = []
+        visitAttributes { attribute, isFirst in
+            if isFirst { sets.append([attribute]) } else { sets[sets.count - 1].append(attribute) }
+        }
+        return sets
+    }
+
+    private func visitAttributes(_ visit: (_ attribute: Attribute, _ isFirst: Bool) -> Void) {
         let bytes = der.span
         var reader = DERReader(0..<bytes.count, .subject)
-        return (try? reader.attributeSets(bytes)) ?? []
+        _ = try? reader.name(bytes, visit)
     }
 }
 
@@ -55,24 +67,26 @@ extension DistinguishedName {
     /// The normalized relative distinguished names.
     public var normalizedSets: [[UInt8]] {
         attributeSets.map { set in
-            var encoded = set.map { attribute in
-                var bytes: [UInt8] = []
-                Self.appendSized(Array(der[attribute.type]), to: &bytes)
-                if let text = NameText.foldedBytes(attribute.value, der) {
-                    bytes.append(DERTag.utf8String)
-                    Self.appendSized(text, to: &bytes)
-                } else {
-                    bytes.append(attribute.value.tag)
-                    Self.appendSized(Array(der[attribute.value.content]), to: &bytes)
-                }
-                return bytes
-            }
-            if encoded.count > 1 { encoded.sort { $0.lexicographicallyPrecedes($1) } }
-            return encoded.flatMap { $0 }
+            guard set.count > 1 else { return set.first.map(normalized) ?? [] }
+            return Array(set.map(normalized).sorted { $0.lexicographicallyPrecedes($1) }.joined())
         }
     }
 
-    private static func appendSized(_ part: [UInt8], to bytes: inout [UInt8]) {
+    private func normalized(_ attribute: Attribute) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(attribute.type.count + attribute.value.content.count + 9)
+        Self.appendSized(der[attribute.type], to: &bytes)
+        if let text = NameText.foldedBytes(attribute.value, der) {
+            bytes.append(DERTag.utf8String)
+            Self.appendSized(text, to: &bytes)
+        } else {
+            bytes.append(attribute.value.tag)
+            Self.appendSized(der[attribute.value.content], to: &bytes)
+        }
+        return bytes
+    }
+
+    private static func appendSized(_ part: some Collection<UInt8>, to bytes: inout [UInt8]) {
         for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: part.count >> shift)) }
         bytes.append(contentsOf: part)
     }
@@ -118,38 +132,34 @@ private enum AttributeName {
 }
 
 extension DERReader {
-    /// A Name: the range of the whole of it.
-    mutating func name(_ bytes: Span<UInt8>) throws(CertificateError) -> Range<Int> {
+    /// A Name: the range of the whole of it. Each set holds at least one attribute, in the order of DER (RFC 5280
+    /// appendix A.1, X.690 11.6).
+    ///
+    /// - Parameter visit: is given each attribute, and whether a set begins with it.
+    mutating func name(
+        _ bytes: Span<UInt8>, _ visit: (_ attribute: DistinguishedName.Attribute, _ isFirst: Bool) -> Void = { _, _ in }
+    ) throws(CertificateError) -> Range<Int> {
         let start = position
-        _ = try attributeSets(bytes)
-        return start..<position
-    }
-
-    /// The attributes of a Name. Each set holds at least one, in the order of DER (RFC 5280 appendix A.1, X.690 11.6).
-    mutating func attributeSets(_ bytes: Span<UInt8>) throws(CertificateError) -> [[DistinguishedName.Attribute]] {
         var sequence = inside(try next(bytes, tag: DERTag.sequence))
-        var sets: [[DistinguishedName.Attribute]] = []
         while !sequence.isAtEnd {
             var set = sequence.inside(try sequence.next(bytes, tag: DERTag.set))
             guard !set.isAtEnd else { throw set.error(.emptySequence) }
-            var attributes: [DistinguishedName.Attribute] = []
             var previous: Range<Int>?
             while !set.isAtEnd {
                 let element = try set.next(bytes, tag: DERTag.sequence)
                 if let previous, !isOrdered(previous, element.range, bytes) {
                     throw set.error(.setNotSorted, at: element.start)
                 }
-                previous = element.range
                 var attribute = set.inside(element)
                 let type = try attribute.objectIdentifier(bytes)
                 let value = try attribute.next(bytes)
                 try attribute.checkUnknown(bytes, value)
                 try attribute.finish()
-                attributes.append(DistinguishedName.Attribute(type: type, value: value))
+                visit(DistinguishedName.Attribute(type: type, value: value), previous == nil)
+                previous = element.range
             }
-            sets.append(attributes)
         }
-        return sets
+        return start..<position
     }
 
     /// The order of a SET OF: encodings as byte strings, the shorter one padded with zeros (X.690 11.6).

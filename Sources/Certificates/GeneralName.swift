@@ -35,53 +35,57 @@ extension GeneralName {
     static func read(
         _ reader: inout DERReader, _ bytes: Span<UInt8>, in place: Place
     ) throws(CertificateError) -> GeneralName {
+        let element = try check(&reader, bytes, in: place)
+        let content = element.content
+        return switch element.tag {
+        case DERTag.context(1): .email(bytes.copy(content))
+        case DERTag.context(2): .dns(bytes.copy(content))
+        case DERTag.context(6): .uri(bytes.copy(content))
+        case DERTag.context(7): .ipAddress(bytes.copy(content))
+        case DERTag.constructedContext(4): .directory(DistinguishedName(bytes.copy(content)))
+        default: .other(element.tag & DERTag.numberBits)
+        }
+    }
+
+    /// Reads past one GeneralName, and copies nothing: a certificate may hold tens of thousands.
+    private static func check(
+        _ reader: inout DERReader, _ bytes: Span<UInt8>, in place: Place
+    ) throws(CertificateError) -> DERElement {
         let element = try reader.next(bytes)
         let content = element.content
         switch element.tag {
-        case DERTag.context(1): return .email(try ia5(content, bytes, reader))
-        case DERTag.context(2): return .dns(try ia5(content, bytes, reader))
-        case DERTag.context(6): return .uri(try ia5(content, bytes, reader))
+        case DERTag.context(1), DERTag.context(2), DERTag.context(6):
+            for offset in content where bytes[offset] >= 0x80 { throw reader.error(.text, at: offset) }
         case DERTag.context(7):
-            let sizes = place == .name ? [4, 16] : [8, 32]
-            guard sizes.contains(content.count) else { throw reader.error(.addressLength, at: element.start) }
-            let address = bytes.copy(content)
-            if place == .constraint, !isContiguous(mask: address.suffix(address.count / 2)) {
-                throw reader.error(.addressLength, at: element.start)
-            }
-            return .ipAddress(address)
+            let isMasked = place == .constraint
+            let size = isMasked ? content.count / 2 : content.count
+            guard size == 4 || size == 16, !isMasked || content.count.isMultiple(of: 2),
+                !isMasked || isContiguous(mask: content.dropFirst(size), bytes)
+            else { throw reader.error(.addressLength, at: element.start) }
         case DERTag.constructedContext(4):
             var inner = reader.inside(element)
-            let name = try inner.name(bytes)
+            _ = try inner.name(bytes)
             try inner.finish()
-            return .directory(DistinguishedName(bytes.copy(name)))
         case DERTag.constructedContext(0):
             var inner = reader.inside(element)
             _ = try inner.objectIdentifier(bytes)
             let value = try inner.next(bytes, tag: DERTag.constructedContext(0))
             try inner.finish()
             try reader.checkUnknown(bytes, value)
-            return .other(0)
         case DERTag.constructedContext(3), DERTag.constructedContext(5):
             try reader.checkUnknown(bytes, element)
-            return .other(element.tag & DERTag.numberBits)
         case DERTag.context(8):
             try reader.checkObjectIdentifier(bytes, content)
-            return .other(8)
         default: throw reader.error(.unexpectedTag, at: element.start)
         }
-    }
-
-    private static func ia5(
-        _ content: Range<Int>, _ bytes: Span<UInt8>, _ reader: DERReader
-    ) throws(CertificateError) -> [UInt8] {
-        for offset in content where bytes[offset] >= 0x80 { throw reader.error(.text, at: offset) }
-        return bytes.copy(content)
+        return element
     }
 
     /// RFC 5280 section 4.2.1.10 asks for a mask in the style of CIDR: ones, then zeros.
-    private static func isContiguous(mask: ArraySlice<UInt8>) -> Bool {
+    private static func isContiguous(mask: Range<Int>, _ bytes: Span<UInt8>) -> Bool {
         var hasEnded = false
-        for byte in mask {
+        for offset in mask {
+            let byte = bytes[offset]
             if hasEnded { if byte != 0 { return false } else { continue } }
             if byte == 0xff { continue }
             guard (~byte &+ 1) & ~byte == 0 else { return false }
@@ -96,7 +100,7 @@ extension GeneralName {
     ) throws(CertificateError) {
         var reader = DERReader(content, field)
         guard !reader.isAtEnd else { throw reader.error(.emptySequence) }
-        while !reader.isAtEnd { _ = try read(&reader, bytes, in: .name) }
+        while !reader.isAtEnd { _ = try check(&reader, bytes, in: .name) }
     }
 }
 

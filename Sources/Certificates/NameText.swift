@@ -61,23 +61,63 @@ enum NameText {
 
     /// Maps, folds case, normalizes to form KC, and collapses blanks: the steps of RFC 4518 section 2.
     private static func fold(_ text: String) -> [UInt8] {
-        var mapped = ""
+        var folded = Collapsed()
         for scalar in text.unicodeScalars {
+            guard scalar.value < alone.count else {
+                return mapped(text).reduce(into: Collapsed()) { $0.append(anyOf: $1) }.bytes
+            }
+            for byte in alone[Int(scalar.value)] { folded.append(anyOf: byte) }
+        }
+        return folded.bytes
+    }
+
+    /// What the scalars before the combining ones become. Their neighbours do not change it, so that texts of them, as
+    /// nearly all names are that are not ASCII, need no normalization.
+    private static let alone = (0..<UInt32(0x300)).compactMap(Unicode.Scalar.init).map { mapped(String($0)) }
+
+    /// Text mapped, with its case folded, in normalization form KC.
+    private static func mapped(_ text: String) -> [UInt8] {
+        var normalized: [UInt8] = []
+        var piece = ""
+        var count = 0
+        for scalar in text.unicodeScalars {
+            if count >= longestPiece || (count >= shortestPiece && standsApart(scalar)) {
+                normalized.append(contentsOf: piece.precomposedStringWithCompatibilityMapping.utf8)
+                (piece, count) = ("", 0)
+            }
+            count += 1
             switch mapping(of: scalar) {
             case .nothing: break
-            case .blank: mapped.unicodeScalars.append(" ")
+            case .blank: piece.unicodeScalars.append(" ")
             case .folded:
                 // Full case folding, as upper case and then lower case: ß is ss, and a final sigma is a sigma.
                 for upper in scalar.properties.uppercaseMapping.unicodeScalars {
-                    mapped.append(upper.properties.lowercaseMapping)
+                    piece.append(upper.properties.lowercaseMapping)
                 }
             }
         }
-        var folded = Collapsed()
-        for byte in mapped.precomposedStringWithCompatibilityMapping.utf8 {
-            if byte == 0x20 { folded.appendBlank() } else { folded.append(byte) }
+        normalized.append(contentsOf: piece.precomposedStringWithCompatibilityMapping.utf8)
+        return normalized
+    }
+
+    // Text is normalized piece by piece, for the time that a text takes grows with the square of its length. A piece ends, from
+    // the first number of scalars on, before a scalar that has nothing to do with what came before. A text without such
+    // scalars, hundreds of accents in a row, is none: it is cut at the second number.
+    private static let shortestPiece = 64
+    private static let longestPiece = 256
+
+    /// Whether a scalar is sure to be no combining one, and neither composes nor is reordered with those before it: neither a
+    /// mark, nor a part of a Hangul syllable, nor one of the narrow and wide forms, which hold both.
+    private static func standsApart(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x1100...0x11ff, 0x3130...0x318f, 0xa960...0xa97f, 0xd7b0...0xd7ff, 0xff00...0xffef: return false
+        case 0...0xffff: break
+        default: return false
         }
-        return folded.bytes
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .spacingMark, .enclosingMark: return false
+        default: return true
+        }
     }
 
     private enum Mapping {
@@ -107,6 +147,10 @@ enum NameText {
 
         mutating func appendBlank() { isBlankPending = !bytes.isEmpty }
 
+        mutating func append(anyOf byte: UInt8) {
+            if byte == 0x20 { appendBlank() } else { append(byte) }
+        }
+
         mutating func append(_ byte: UInt8) {
             if isBlankPending { bytes.append(0x20) }
             isBlankPending = false
@@ -122,41 +166,39 @@ enum NameText {
         }
     }
 
-    private static func appendHexPairs(_ scalar: Unicode.Scalar, to text: inout String) {
-        for byte in String(scalar).utf8 { text += "\\" + Hex.text([byte]) }
+    /// A scalar as it is where it is plain, and as `\` and two hex digits a byte of UTF-8 where it could forge a line or hide.
+    private static func append(_ scalar: Unicode.Scalar, to text: inout [UInt8]) {
+        if scalar.isASCII ? (0x20...0x7e).contains(scalar.value) : isPlain(scalar) {
+            text.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+        } else {
+            for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
+                text.append(UInt8(ascii: "\\"))
+                text.append(contentsOf: Hex.text([byte]).utf8)
+            }
+        }
     }
 
     /// Text with what could forge a line or hide written as `\` and two hex digits a byte of UTF-8.
     static func escapingControls(_ text: String) -> String {
-        var escaped = ""
-        for scalar in text.unicodeScalars {
-            if isPlain(scalar) {
-                escaped.unicodeScalars.append(scalar)
-            } else {
-                appendHexPairs(scalar, to: &escaped)
-            }
-        }
-        return escaped
+        var escaped: [UInt8] = []
+        for scalar in text.unicodeScalars { append(scalar, to: &escaped) }
+        return String(decoding: escaped, as: UTF8.self)
     }
 
     /// Text as RFC 4514 section 2.4 writes it, and what could forge a line or hide escaped as well.
     static func escapingForRFC4514(_ text: String) -> String {
-        var escaped = ""
-        let scalars = Array(text.unicodeScalars)
-        for (index, scalar) in scalars.enumerated() {
-            switch scalar {
-            case "\"", "+", ",", ";", "<", ">", "\\":
-                escaped += "\\" + String(scalar)
-            case " " where index == 0 || index == scalars.count - 1, "#" where index == 0:
-                escaped += "\\" + String(scalar)
-            default:
-                if isPlain(scalar) {
-                    escaped.unicodeScalars.append(scalar)
-                } else {
-                    appendHexPairs(scalar, to: &escaped)
-                }
+        var escaped: [UInt8] = []
+        let scalars = text.unicodeScalars
+        for index in scalars.indices {
+            let isFirst = index == scalars.startIndex
+            switch scalars[index] {
+            case "\"", "+", ",", ";", "<", ">", "\\": escaped.append(UInt8(ascii: "\\"))
+            case " " where isFirst || scalars.index(after: index) == scalars.endIndex, "#" where isFirst:
+                escaped.append(UInt8(ascii: "\\"))
+            default: break
             }
+            append(scalars[index], to: &escaped)
         }
-        return escaped
+        return String(decoding: escaped, as: UTF8.self)
     }
 }

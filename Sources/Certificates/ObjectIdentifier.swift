@@ -56,8 +56,12 @@ enum OID {
         ([0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x05], .md5),
     ]
 
+    /// Bytes of the longest identifier that is written in dots: all that are in use are much shorter.
+    private static let longestDotted = 128
+
     /// The dotted text of an identifier's contents.
     static func text(_ contents: some Collection<UInt8>) -> String {
+        guard contents.count <= longestDotted else { return "oid:" + Hex.text(contents) }
         var arcs: [String] = []
         var value: UInt64 = 0
         var isTooLarge = false

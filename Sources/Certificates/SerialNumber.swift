@@ -138,6 +138,7 @@ enum Hex {
     /// Lowercase, two digits a byte.
     static func text(_ bytes: some Sequence<UInt8>) -> String {
         var text: [UInt8] = []
+        text.reserveCapacity(2 * bytes.underestimatedCount)
         for byte in bytes {
             text.append(characters[Int(byte >> 4)])
             text.append(characters[Int(byte & 15)])

@@ -123,6 +123,11 @@ func requireName(_ name: String, limits: RegistryLimits) throws {
 }
 
 extension CommandContext {
+    /// A period in which nothing lies.
+    private static var noTime: (Instant, Instant) {
+        (Instant(secondsSince1970: 1), Instant(secondsSince1970: 0))
+    }
+
     /// Rows that are collected before they are changed: a cursor must not walk what is being changed.
     private static var chunk: Int { 1_000 }
 
@@ -136,9 +141,11 @@ extension CommandContext {
         }
     }
 
-    /// Lists the devices of one CA record under another one with the same key: their paths lead to it as well.
+    /// Lists the devices of one CA record under another one with the same key: its signatures are the same, its rules may
+    /// not be. Where it permits less, or has another name, the moved paths are good at no time: then paths are searched anew.
     func moveDevices(from ca: CaRecord, to heir: CaRecord) throws {
         let validity = try CertificateFacts(heir)
+        let isAsWide = validity.permitsAll(that: try CertificateFacts(ca))
         while true {
             let devices = try nextDevices(of: ca)
             if devices.isEmpty { return }
@@ -148,6 +155,7 @@ extension CommandContext {
                 var moved = path
                 moved.ca = heir.id
                 (moved.notBefore, moved.notAfter) = try validity.window(with: certificates)
+                if !isAsWide { (moved.notBefore, moved.notAfter) = Self.noTime }
                 var device = old
                 device.ca = heir.id
                 device.path = try store.intern(moved, certificates: certificates).id
@@ -173,6 +181,20 @@ struct CertificateFacts {
     /// A registered certificate was parsed when it came, so that one which does not parse now is damage.
     init(_ ca: CaRecord) throws {
         certificate = try storedCertificate(ca.der, table: "cas", id: ca.id.number)
+    }
+
+    /// Whether every path that ends at another CA certificate with this key may end at this one as well, time left out.
+    func permitsAll(that other: CertificateFacts) -> Bool {
+        let own = certificate.extensions
+        let others = other.certificate.extensions
+        guard certificate.subject.normalized == other.certificate.subject.normalized else { return false }
+        if let names = own.nameConstraints {
+            guard let otherNames = others.nameConstraints,
+                certificate.der[names] == other.certificate.der[otherNames]
+            else { return false }
+        }
+        guard let length = own.basicConstraints?.pathLength else { return true }
+        return others.basicConstraints?.pathLength.map { $0 <= length } ?? false
     }
 
     /// The time that the CA certificate and the intermediates have in common.

@@ -42,16 +42,27 @@ final class Connection: @unchecked Sendable {
     var unparsed: [UInt8] = []
     /// The call whose handler runs.
     var dispatching: ServerCall?
-    /// Bytes of the shared request budget that this connection has.
+    /// Bytes of the shared request budgets that this connection has.
     var charged = 0
+    /// The budget that they are of: the one of small requests, or the one of all.
+    var isChargedSmall = true
+    /// The budget in whose line the ticket is.
+    var isTicketSmall = true
     /// Its place in the line for more.
     var ticket: UInt64?
+    /// What it held when its share did not suffice.
+    var heldAtPause = 0
     var output: [UInt8] = []
     var outputStart = 0
     /// What of the output is in the server's count.
     var countedUnsent = 0
-    /// Stream messages that were applied since the last flush, in bytes.
+    /// Posted answers that were applied since the last flush, in bytes.
     var appliedBytes = 0
+    /// Answers that wait to be made, the first one first.
+    var roomWaiters: [RoomWaiter] = []
+    /// It waits until all connections together leave less unsent.
+    var isWaitingForRoom = false
+    var readsAtShutdown = 0
     var interest: UInt32 = UInt32(cepoll_readable)
     var isDirty = false
     var isReady = false
@@ -64,7 +75,7 @@ final class Connection: @unchecked Sendable {
     var watchedFrame = 0
     var unreadByPeer = 0
 
-    /// Stream messages on their way to the event loop, in bytes.
+    /// Answers on their way to the event loop, in bytes.
     let postedBytes = Atomic<Int>(0)
     /// Output that the socket did not take, in bytes, as of the last flush.
     let unsentBytes = Atomic<Int>(0)
@@ -96,25 +107,76 @@ final class Connection: @unchecked Sendable {
             guard total + bytes <= ServerLimits.streamWindowBytes else { return false }
             guard loop.server.unsentBytes.load(ordering: .relaxed) < limits.unsentBytes else { return false }
         }
-        postedBytes.add(bytes, ordering: .sequentiallyConsistent)
+        notePosted(bytes)
         return true
+    }
+
+    /// Takes room for a large answer, so that what is unread stays within the limits, here and everywhere.
+    ///
+    /// It is counted with what is on its way, and given back with ``dropPosted(_:)``.
+    func takeAnswerRoom(_ bytes: Int) -> Bool {
+        var posted = postedBytes.load(ordering: .sequentiallyConsistent)
+        var isTaken = false
+        while !isTaken {
+            let own = unsentBytes.load(ordering: .sequentiallyConsistent) + posted
+            guard own == 0 || own + bytes <= limits.shareOfUnsentBytes else { return false }
+            (isTaken, posted) = postedBytes.compareExchange(
+                expected: posted, desired: posted + bytes, ordering: .sequentiallyConsistent)
+        }
+        let limit = limits.unsentBytesForAnswers(usesReserve: usesReserve)
+        if loop.server.takeUnsent(bytes, whereBelow: limit) { return true }
+        postedBytes.subtract(bytes, ordering: .sequentiallyConsistent)
+        return false
+    }
+
+    fileprivate func hasOwnRoom(_ bytes: Int, planned: Int) -> Bool {
+        let own =
+            planned + unsentBytes.load(ordering: .sequentiallyConsistent)
+            + postedBytes.load(ordering: .sequentiallyConsistent)
+        return own == 0 || own + bytes <= limits.shareOfUnsentBytes
+    }
+
+    fileprivate var hasServerRoom: Bool {
+        loop.server.unsentBytes.load(ordering: .sequentiallyConsistent)
+            < limits.unsentBytesForAnswers(usesReserve: usesReserve)
+    }
+
+    /// An answer is on its way to the event loop.
+    func notePosted(_ bytes: Int) {
+        postedBytes.add(bytes, ordering: .sequentiallyConsistent)
+        loop.server.changeUnsent(by: bytes)
+    }
+
+    /// It came too late, or was not made.
+    func dropPosted(_ bytes: Int) {
+        guard bytes > 0 else { return }
+        postedBytes.subtract(bytes, ordering: .sequentiallyConsistent)
+        loop.server.changeUnsent(by: -bytes)
     }
 
     // MARK: Input
 
     /// The socket is readable. One read each time: epoll tells again, and the others get their turn.
-    func readable() {
+    ///
+    /// - Returns: whether anything was taken in.
+    @discardableResult func readable() -> Bool {
         switch phase {
-        case .closed: return
-        case .lingering: drain()
+        case .closed: return false
+        case .lingering:
+            drain()
+            return false
         case .open:
-            guard pause == .none, unparsed.isEmpty, !inputEnded else { return }
-            let isTight = loop.server.budget.isTight
-            let capacity = isTight ? min(ServerLimits.readBytes, max(512, limits.guaranteedBytesPerConnection)) : nil
-            let count = loop.receive(descriptor, atMost: capacity ?? ServerLimits.readBytes)
-            guard count > 0 else { return inputFailed(count) }
+            guard pause == .none, unparsed.isEmpty, !inputEnded else { return false }
+            var capacity = loop.readBytesOfTurn
+            if loop.server.budget.isTight { capacity = min(capacity, max(512, limits.guaranteedBytesPerConnection)) }
+            let count = loop.receive(descriptor, atMost: capacity)
+            guard count > 0 else {
+                inputFailed(count)
+                return false
+            }
             inputNanoseconds = loop.now
             loop.withInput(count) { takeIn($0) }
+            return true
         }
     }
 
@@ -129,7 +191,9 @@ final class Connection: @unchecked Sendable {
         let count = loop.receive(descriptor, atMost: ServerLimits.readBytes)
         if count == -Int(EAGAIN) { return }
         lingeredBytes += max(0, count)
-        if count <= 0 || lingeredBytes > ServerLimits.lingerBytes { close() }
+        if count < 0 || isHungUp || lingeredBytes > ServerLimits.lingerBytes { return close() }
+        // Half-closed: it still gets to read why.
+        if count == 0 { inputEnded = true }
     }
 
     /// Goes on with what waited.
@@ -147,8 +211,8 @@ final class Connection: @unchecked Sendable {
     private func takeIn(_ input: Span<UInt8>) {
         var position = 0
         parse(input, &position)
-        guard phase == .open else { return }
-        if position < input.count {
+        guard phase != .closed else { return }
+        if phase == .open && position < input.count {
             unparsed = input.bytes(position..<input.count)
             loop.server.budget.changeUnparsed(by: unparsed.count)
         }
@@ -159,7 +223,7 @@ final class Connection: @unchecked Sendable {
     private func parse(_ input: Span<UInt8>, _ position: inout Int) {
         var actions = 0
         while phase == .open {
-            if actions == ServerLimits.callsPerTurn {
+            if actions == loop.callsPerTurn {
                 pause = .turn
                 loop.markReady(self)
                 return
@@ -170,6 +234,7 @@ final class Connection: @unchecked Sendable {
             }
             guard phase == .open else { return }
             actions += 1
+            state.callLimit = callLimit
             switch state.next(input, &position) {
             case .more: return
             case .wait:
@@ -201,8 +266,17 @@ final class Connection: @unchecked Sendable {
 
     /// Whether the peer has to read before it may ask for more.
     private func mustWaitForPeer() -> Bool {
-        if pendingOutput >= ServerLimits.streamWindowBytes { write() }
+        let isMuchUnsent = loop.server.unsentBytes.load(ordering: .relaxed) >= limits.unsentBytes / 2
+        let window =
+            isMuchUnsent ? ServerLimits.streamWindowBytesWhereMuchIsUnsent : ServerLimits.streamWindowBytes
+        if pendingOutput >= window { write() }
         return isBlockedByUnsent
+    }
+
+    /// How many calls may be in flight here: all of them, or a few where all connections have too many.
+    private var callLimit: Int {
+        let isCrowded = loop.server.callsInFlight.load(ordering: .relaxed) >= limits.requestsInFlight
+        return min(limits.requestsPerConnection, isCrowded ? ServerLimits.guaranteedCalls : .max)
     }
 
     var isBlockedByUnsent: Bool {
@@ -215,24 +289,43 @@ final class Connection: @unchecked Sendable {
     private func reserve(_ bytes: Int) -> Bool {
         // Beyond its share, a connection waits for its own calls to end.
         guard charged + bytes <= limits.shareOfRequestBytes || (charged == 0 && bytes <= limits.sharedRequestBytes)
-        else { return false }
-        guard loop.server.budget.take(bytes, ticket: &ticket) else {
-            loop.waitForBudget(self)
+        else {
+            heldAtPause = state.heldBytes
             return false
         }
+        let isSmall =
+            charged + bytes <= limits.smallRequestBytes && (charged == 0 || isChargedSmall)
+        if let ticket, isTicketSmall != isSmall {
+            budget(isTicketSmall).leave(ticket)
+            self.ticket = nil
+        }
+        isTicketSmall = isSmall
+        // What grows beyond a small request moves over with all that it has.
+        let moved = isChargedSmall != isSmall ? charged : 0
+        let isTaken = budget(isSmall).take(moved + bytes, ticket: &ticket) { [loop, token] in
+            loop.post(.budget(token))
+        }
+        guard isTaken else { return false }
+        if moved > 0 { budget(isChargedSmall).give(moved) }
+        isChargedSmall = isSmall
         charged += bytes
         state.allowance += bytes
         return true
     }
 
-    /// Gives back what of the shared budget is no longer held.
+    private func budget(_ isSmall: Bool) -> RequestBudget {
+        isSmall ? loop.server.smallBudget : loop.server.budget
+    }
+
+    /// Gives back what of the shared budget is no longer held; and takes what is held beyond it, for a request is out of
+    /// the count while its handler runs.
     func giveBack() {
-        let needed = max(0, state.heldBytes - limits.guaranteedBytesPerConnection)
-        guard needed < charged else { return }
-        let surplus = charged - needed
-        charged = needed
+        let surplus = charged - max(0, state.heldBytes - limits.guaranteedBytesPerConnection)
+        guard surplus != 0 else { return }
+        charged -= surplus
         state.allowance -= surplus
-        if loop.server.budget.give(surplus) { loop.server.wakeForBudget() }
+        let budget = budget(isChargedSmall)
+        if surplus > 0 { budget.give(surplus) } else { budget.charge(-surplus) }
     }
 
     // MARK: Output
@@ -274,9 +367,10 @@ final class Connection: @unchecked Sendable {
 
     private func count() {
         let pending = pendingOutput
+        let change = pending - countedUnsent - appliedBytes
         if pending != countedUnsent {
             if countedUnsent == 0 { outputNanoseconds = loop.now }
-            loop.server.unsentBytes.add(pending - countedUnsent, ordering: .relaxed)
+            loop.server.unreadBytes.add(pending - countedUnsent, ordering: .relaxed)
             countedUnsent = pending
             unsentBytes.store(pending, ordering: .sequentiallyConsistent)
         }
@@ -284,6 +378,7 @@ final class Connection: @unchecked Sendable {
             postedBytes.subtract(appliedBytes, ordering: .sequentiallyConsistent)
             appliedBytes = 0
         }
+        if change != 0 { loop.server.changeUnsent(by: change) }
     }
 
     /// The end of a turn: writes, tells who waits for room, and looks whether all is done.
@@ -298,32 +393,47 @@ final class Connection: @unchecked Sendable {
             for call in Array(state.calls) { call.roomCame() }
             room.open()
         }
+        if !roomWaiters.isEmpty { wakeRoomWaiters() }
         if isResumable { loop.markReady(self) }
-        if phase == .lingering && pendingOutput == 0 && !hasFinishedSending {
-            hasFinishedSending = true
-            _ = cepoll_socket_finish_sending(descriptor)
-            loop.setTimer(at: loop.now + ServerLimits.linger.nanoseconds, token: token, stream: 0)
+        if phase == .lingering && pendingOutput == 0 {
+            if inputEnded { return close() }
+            finishSending()
         }
-        let isLast = inputEnded || loop.isDraining
-        if phase == .open && isLast && state.callCount == 0 && pendingOutput == 0 && pause == .none && unparsed.isEmpty
-        {
-            return close()
+        if isDone {
+            guard loop.isDraining, !inputEnded, readsAtShutdown < ServerLimits.readsAtShutdown else { return close() }
+            // What was sent before gets an answer.
+            readsAtShutdown += 1
+            guard readable() else { return close() }
+            guard phase != .closed else { return }
         }
         updateInterest()
     }
 
-    /// Whether the reason for the pause is gone. Those who wait for the budget are woken by it.
+    private func finishSending() {
+        guard !hasFinishedSending else { return }
+        hasFinishedSending = true
+        _ = cepoll_socket_finish_sending(descriptor)
+        loop.setTimer(at: loop.now + ServerLimits.linger.nanoseconds, token: token, stream: 0)
+    }
+
+    /// Nothing is in flight, and nothing more will be.
+    private var isDone: Bool {
+        phase == .open && (inputEnded || loop.isDraining) && state.callCount == 0 && pendingOutput == 0
+            && pause == .none && unparsed.isEmpty
+    }
+
+    /// Whether the reason for the pause is gone. Those in the line for the budget are woken by it.
     private var isResumable: Bool {
         switch pause {
         case .none, .turn: false
-        case .calls: state.callCount < limits.requestsPerConnection
-        case .budget: ticket == nil
+        case .calls: state.callCount < callLimit
+        case .budget: ticket == nil && state.heldBytes < heldAtPause
         case .unsent: countedUnsent < limits.shareOfUnsentBytes / 2 && !isBlockedByUnsent
         }
     }
 
     private func updateInterest() {
-        let reads = phase == .lingering || (!inputEnded && (pause == .none || pause == .turn))
+        let reads = !inputEnded && (phase == .lingering || pause == .none || pause == .turn)
         var wanted: UInt32 = reads ? UInt32(cepoll_readable) : 0
         if pendingOutput > 0 { wanted |= UInt32(cepoll_writable) }
         if pendingOutput > 0 || state.isInsideFrame { loop.watchForStalls() }
@@ -356,14 +466,49 @@ final class Connection: @unchecked Sendable {
         count()
         loop.server.budget.changeUnparsed(by: -unparsed.count)
         unparsed = []
-        var othersWait = false
-        if let ticket { othersWait = loop.server.budget.leave(ticket) }
-        if charged > 0 { othersWait = loop.server.budget.give(charged) || othersWait }
+        roomWaiters = []
+        loop.stopWaitingForRoom(self)
+        if let ticket { budget(isTicketSmall).leave(ticket) }
+        if charged > 0 { budget(isChargedSmall).give(charged) }
         charged = 0
         ticket = nil
-        if othersWait { loop.server.wakeForBudget() }
         room.open()
         loop.remove(self)
+    }
+}
+
+/// A call whose answer is not made yet, because there is no room for it.
+struct RoomWaiter: Sendable {
+    let call: ServerCall
+    let bytes: Int
+    let retry: @Sendable () -> Void
+}
+
+extension Connection {
+    /// Takes in who waits for room. What there is may have come in between.
+    func awaitRoom(_ waiter: RoomWaiter) {
+        guard phase == .open else { return }
+        // Calls that have ended in the meantime must not pile up.
+        if roomWaiters.count > 2 * state.callCount + 16 { roomWaiters.removeAll(where: \.call.isOver) }
+        roomWaiters.append(waiter)
+        wakeRoomWaiters()
+    }
+
+    /// Wakes as many of those who wait as there is room for.
+    func wakeRoomWaiters() {
+        roomWaiters.removeAll(where: \.call.isOver)
+        var planned = 0
+        while let first = roomWaiters.first, hasOwnRoom(first.bytes, planned: planned) {
+            if !hasServerRoom {
+                if planned > 0 { return }
+                // First say that this one waits, then look again: room that came in between is not missed.
+                loop.waitForRoom(self)
+                guard hasServerRoom else { return }
+            }
+            planned += first.bytes
+            roomWaiters.removeFirst()
+            first.retry()
+        }
     }
 }
 

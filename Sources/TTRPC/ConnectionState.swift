@@ -49,6 +49,8 @@ struct ConnectionState<Call> {
 
     /// How many bytes the connection may hold: unfinished frames and requests in flight.
     var allowance: Int
+    /// How many calls may be in flight.
+    var callLimit: Int
     /// How many it holds.
     private(set) var heldBytes = 0
     /// Frames whose header was read: it tells one unfinished frame from the next.
@@ -65,6 +67,7 @@ struct ConnectionState<Call> {
         self.limits = limits
         self.methods = methods
         allowance = limits.guaranteedBytesPerConnection
+        callLimit = limits.requestsPerConnection
     }
 
     var callCount: Int { inFlight.count }
@@ -190,11 +193,11 @@ struct ConnectionState<Call> {
             reading = .skipping(header.length)
             return .refuse(stream: stream, .requestTooLarge(limit: limits.requestBytes))
         }
-        if inFlight.count >= limits.requestsPerConnection {
+        if inFlight.count >= callLimit {
             // Streams may never end: to wait for one would be to wait for ever.
             guard streamsInFlight == inFlight.count else { return .wait }
             reading = .skipping(header.length)
-            return .refuse(stream: stream, .tooManyRequests(limit: limits.requestsPerConnection))
+            return .refuse(stream: stream, .tooManyRequests(limit: callLimit))
         }
         let needed = heldBytes + header.length - allowance
         return needed > 0 ? .reserve(bytes: needed) : nil
@@ -231,10 +234,8 @@ struct ConnectionState<Call> {
             guard methods.knows(service: service) else { return .refuse(stream: stream, .serviceUnknown(service)) }
             return .refuse(stream: stream, .methodUnknown(service: service, method: name))
         }
-        let isStream = methods.methods[method].kind == .serverStream
-        if isStream && header.length > limits.streamRequestBytes {
-            return .refuse(stream: stream, .requestTooLarge(limit: limits.streamRequestBytes))
-        }
+        let longest = methods.requestBytes(of: method, limits)
+        guard header.length <= longest else { return .refuse(stream: stream, .requestTooLarge(limit: longest)) }
         return .call(
             Request(
                 stream: stream, method: method, payload: bytes.bytes(envelope.payload),

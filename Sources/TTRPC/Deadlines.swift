@@ -13,6 +13,7 @@ struct Deadlines {
     /// Entries whose calls have ended.
     private var stale = 0
 
+    var count: Int { heap.count }
     var first: Int64? { heap.first?.nanoseconds }
 
     mutating func insert(_ entry: Entry) {

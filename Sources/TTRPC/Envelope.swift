@@ -64,7 +64,8 @@ enum AnswerFrame {
     static func appendFailure(_ failure: RPCFailure, stream: UInt32, limit: Int, to output: inout [UInt8]) {
         var status = encoded(failure)
         if status.count + 6 > limit {
-            let kept = String(failure.message.prefix(256))
+            // Bytes, not characters: one of those may be as long as it likes.
+            let kept = String(decoding: failure.message.utf8.prefix(256), as: UTF8.self)
             status = encoded(RPCFailure(code: failure.code, message: kept))
         }
         var body: [UInt8] = []

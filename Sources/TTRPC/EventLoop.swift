@@ -7,10 +7,17 @@ internal import Synchronization
 /// Owner of all that varies: its thread. Others leave what they have in the inbox, under its lock.
 @safe final class EventLoop: @unchecked Sendable {
     enum Message: Sendable {
-        case answer(ServerCall, Answer)
+        /// `posted`: how many bytes of it are in the count of what is on its way.
+        case answer(ServerCall, Answer, posted: Int)
         case connection(descriptor: Int32, label: String, usesReserve: Bool)
-        /// Somebody gave request bytes back.
-        case budget
+        /// There are request bytes for the connection of this token.
+        case budget(UInt64)
+        /// Calls have ended where there were too many.
+        case calls
+        /// An answer waits to be made until there is room.
+        case awaitRoom(RoomWaiter)
+        /// There is room for answers.
+        case room
         /// Somebody asks whether the loop goes round.
         case probe(@Sendable () -> Void)
         case drain
@@ -44,7 +51,10 @@ internal import Synchronization
     private var connectionCount = 0
     private var dirty: [Connection] = []
     private var ready: [Connection] = []
-    private var waitingForBudget: [Connection] = []
+    private var waitingForRoom: [Connection] = []
+    private var hasRelieved = false
+    private(set) var readBytesOfTurn = ServerLimits.readBytes
+    private(set) var callsPerTurn = ServerLimits.callsPerTurn
     private var deadlines = Deadlines()
     private var stallCheck: Int64?
     private var spareBuffers: [[UInt8]] = []
@@ -98,11 +108,21 @@ internal import Synchronization
     }
 
     func deliver(_ answer: Answer, for call: ServerCall) {
-        if isCurrent {
-            apply(answer, for: call)
-        } else {
-            post(.answer(call, answer))
+        // A message was counted when its room was taken.
+        var posted = answer.messageBytes
+        if case .response(let payload) = answer, !isCurrent {
+            posted = payload.count
+            call.connection.notePosted(posted)
         }
+        call.giveRoomBack()
+        if isCurrent { apply(answer, for: call, posted: posted) } else { post(.answer(call, answer, posted: posted)) }
+    }
+
+    /// False where the loop has ended.
+    func awaitRoom(_ waiter: RoomWaiter) -> Bool {
+        guard isCurrent else { return post(.awaitRoom(waiter)) }
+        waiter.call.connection.awaitRoom(waiter)
+        return true
     }
 
     // MARK: The loop
@@ -117,12 +137,14 @@ internal import Synchronization
                 unsafe Int(cepoll_wait(epoll, $0.baseAddress, Int32($0.count), timeout))
             }
             now = cepoll_monotonic_nanoseconds()
+            divideTurn(among: Int(max(0, count)) + ready.count)
             for index in 0..<max(0, count) { handle(events[index]) }
             takeReady()
             expire()
             checkForStalls()
             acceptor?.retry()
             flushDirty()
+            relieve()
         }
         end()
     }
@@ -153,21 +175,35 @@ internal import Synchronization
         }
         for message in messages {
             switch message {
-            case .answer(let call, let answer): apply(answer, for: call)
+            case .answer(let call, let answer, let posted): apply(answer, for: call, posted: posted)
             case .connection(let descriptor, let label, let usesReserve):
                 add(descriptor, label: label, usesReserve: usesReserve)
-            case .budget:
-                let waiting = waitingForBudget
-                waitingForBudget = []
-                for connection in waiting where connection.pause == .budget { markReady(connection) }
+            case .budget(let token):
+                if let connection = connection(token), connection.pause == .budget { markReady(connection) }
+            case .calls:
+                for case let connection? in connections where connection.pause == .calls { markDirty(connection) }
+            case .awaitRoom(let waiter): waiter.call.connection.awaitRoom(waiter)
+            case .room: roomCame()
             case .probe(let answer): answer()
             case .drain: drain()
             case .abort:
                 isDraining = true
                 closeListeners()
-                for connection in connections { connection?.close() }
+                for case let connection? in connections {
+                    connection.flush()
+                    connection.close()
+                }
             }
         }
+    }
+
+    /// Where many have something to say, each has a short turn: so everybody is heard soon.
+    private func divideTurn(among count: Int) {
+        let count = max(1, count)
+        readBytesOfTurn = min(
+            ServerLimits.readBytes, max(ServerLimits.leastReadBytes, ServerLimits.readBytesOfAll / count))
+        callsPerTurn = min(
+            ServerLimits.callsPerTurn, max(ServerLimits.leastCallsPerTurn, ServerLimits.callsOfAllPerTurn / count))
     }
 
     private func takeReady() {
@@ -192,9 +228,12 @@ internal import Synchronization
     }
 
     private func waitMilliseconds() -> Int32 {
-        guard ready.isEmpty else { return 0 }
-        let moments = [deadlines.first, stallCheck, acceptor?.retryNanoseconds].compactMap { $0 }
-        guard let next = moments.min() else { return -1 }
+        guard ready.isEmpty, dirty.isEmpty, !hasRelieved else { return 0 }
+        var next = Int64.max
+        if let moment = deadlines.first { next = min(next, moment) }
+        if let stallCheck { next = min(next, stallCheck) }
+        if let moment = acceptor?.retryNanoseconds { next = min(next, moment) }
+        guard next < .max else { return -1 }
         return Int32(min(max(0, (next - now + 999_999) / 1_000_000), 60_000))
     }
 
@@ -217,29 +256,24 @@ internal import Synchronization
         guard connection.phase == .open else { return }
         connection.state.begin(request, call)
         server.callsInFlight.add(1, ordering: .relaxed)
-        if request.timeoutNanoseconds > 0 {
-            let nanoseconds =
-                cepoll_monotonic_nanoseconds() + min(request.timeoutNanoseconds, ServerCall.longestTimeout)
-            setTimer(at: nanoseconds, token: connection.token, stream: request.stream)
+        if call.expiryNanoseconds > 0 {
+            setTimer(at: call.expiryNanoseconds, token: connection.token, stream: request.stream)
         }
     }
 
     /// Takes an answer of a call's owner, where the call still waits for one.
-    private func apply(_ answer: Answer, for call: ServerCall) {
+    private func apply(_ answer: Answer, for call: ServerCall, posted: Int) {
         let connection = call.connection
         let isDispatching = connection.dispatching === call
         guard connection.phase == .open, isDispatching || connection.state.call(on: call.stream) === call else {
-            if case .message(let payload) = answer {
-                connection.postedBytes.subtract(payload.count, ordering: .sequentiallyConsistent)
-            }
-            return
+            return connection.dropPosted(posted)
         }
+        connection.appliedBytes += posted
         connection.takeSpareBuffer()
         markDirty(connection)
         var status: Int32 = 0
         switch answer {
         case .message(let payload):
-            connection.appliedBytes += payload.count
             return AnswerFrame.appendData(payload, stream: call.stream, to: &connection.output)
         case .response(let payload):
             let limit = server.limits.frameBytes
@@ -265,13 +299,14 @@ internal import Synchronization
 
     /// A call that was in flight is so no longer.
     func forget(_ call: ServerCall, status: Int32) {
-        server.callsInFlight.subtract(1, ordering: .relaxed)
+        server.callEnded()
         call.markOver()
         record(call, status: status)
         if call.deadline != nil {
             deadlines.noteStale { entry in
                 guard let connection = connection(entry.token) else { return false }
-                return entry.stream == 0 || connection.state.call(on: entry.stream)?.deadline != nil
+                return entry.stream == 0
+                    || connection.state.call(on: entry.stream)?.expiryNanoseconds == entry.nanoseconds
             }
         }
     }
@@ -286,6 +321,8 @@ internal import Synchronization
 
     // MARK: Time
 
+    var timerCount: Int { deadlines.count }
+
     func setTimer(at nanoseconds: Int64, token: UInt64, stream: UInt32) {
         deadlines.insert(.init(nanoseconds: nanoseconds, token: token, stream: stream))
     }
@@ -297,9 +334,8 @@ internal import Synchronization
                 connection.close()
                 continue
             }
-            // The stream id may have a new call, with a later deadline and an entry of its own.
-            guard let call = connection.state.call(on: entry.stream), let deadline = call.deadline,
-                ContinuousClock.now.advanced(by: .milliseconds(1)) >= deadline
+            // The stream id may have a new call, with an entry of its own.
+            guard let call = connection.state.call(on: entry.stream), call.expiryNanoseconds == entry.nanoseconds
             else { continue }
             connection.state.end(entry.stream)
             let failure = server.failure(.deadlineExceeded)
@@ -318,12 +354,13 @@ internal import Synchronization
     private func checkForStalls() {
         guard let moment = stallCheck, moment <= now else { return }
         stallCheck = nil
-        let isShort = server.budget.isShort
+        let isShort = server.budget.isShort || server.smallBudget.isShort
+        let isRoomShort = server.shortOfRoom.load(ordering: .relaxed) > 0
         for case let connection? in connections {
-            if connection.isStalled(at: now, isShort: isShort) {
+            if connection.isStalled(at: now, isShort: isShort, isRoomShort: isRoomShort) {
                 server.cutOff.add(1, ordering: .relaxed)
                 connection.close()
-            } else if connection.pendingOutput > 0 || connection.state.isInsideFrame {
+            } else if connection.countedUnsent > 0 || connection.state.isInsideFrame {
                 watchForStalls()
             }
         }
@@ -381,8 +418,53 @@ internal import Synchronization
         ready.append(connection)
     }
 
-    func waitForBudget(_ connection: Connection) {
-        waitingForBudget.append(connection)
+    // MARK: Room for answers
+
+    func waitForRoom(_ connection: Connection) {
+        guard !connection.isWaitingForRoom, connection.phase == .open else { return }
+        connection.isWaitingForRoom = true
+        waitingForRoom.append(connection)
+        server.shortOfRoom.add(1, ordering: .sequentiallyConsistent)
+        watchForStalls()
+    }
+
+    func stopWaitingForRoom(_ connection: Connection) {
+        guard connection.isWaitingForRoom else { return }
+        connection.isWaitingForRoom = false
+        waitingForRoom.removeAll { $0 === connection }
+        server.shortOfRoom.subtract(1, ordering: .sequentiallyConsistent)
+    }
+
+    private func roomCame() {
+        let waiting = waitingForRoom
+        waitingForRoom = []
+        for connection in waiting where connection.isWaitingForRoom {
+            connection.isWaitingForRoom = false
+            server.shortOfRoom.subtract(1, ordering: .sequentiallyConsistent)
+            connection.wakeRoomWaiters()
+        }
+    }
+
+    /// Where far too much is unread, cuts off who has read nothing for the longest time: the last resort.
+    ///
+    /// A connection's even share is left to it, and so is one that has just read. One in each turn: what was on its way to
+    /// it is dropped in the next.
+    private func relieve() {
+        hasRelieved = false
+        let (unread, limits) = (server.unreadBytes.load(ordering: .relaxed), server.limits)
+        guard unread >= 2 * limits.unsentBytes else { return }
+        let latest = now - ServerLimits.reliefPatience.nanoseconds
+        let hoarder = connections.lazy.compactMap { $0 }
+            .filter { $0.countedUnsent > limits.evenShareOfUnsentBytes && $0.outputNanoseconds <= latest }
+            .min { $0.outputNanoseconds < $1.outputNanoseconds }
+        guard let hoarder else {
+            // Somebody may be by then.
+            stallCheck = min(stallCheck ?? .max, now + ServerLimits.reliefPatience.nanoseconds)
+            return
+        }
+        hasRelieved = true
+        server.cutOff.add(1, ordering: .relaxed)
+        hoarder.close()
     }
 
     // MARK: Buffers
@@ -444,7 +526,9 @@ internal import Synchronization
         connections = []
         dirty = []
         ready = []
-        waitingForBudget = []
+        waitingForRoom = []
+        // A thread that begins later may have the same name.
+        thread.store(0, ordering: .relaxed)
         server.loopEnded()
     }
 }

@@ -11,15 +11,21 @@ public struct Method: Sendable {
     public let service: String
     public let name: String
     public let kind: Kind
+    /// The longest Request frame's data, in bytes, where that is less than ``ServerLimits/requestBytes``.
+    ///
+    /// A request is held for as long as its call lasts. A method whose calls wait for something takes short ones only.
+    public let requestBytes: Int?
     /// Is called on an event-loop thread, and must not block: it answers at once, or later from any thread.
     public let handler: @Sendable (ServerCall) -> Void
 
     public init(
-        service: String, name: String, kind: Kind, handler: @escaping @Sendable (ServerCall) -> Void
+        service: String, name: String, kind: Kind, requestBytes: Int? = nil,
+        handler: @escaping @Sendable (ServerCall) -> Void
     ) {
         self.service = service
         self.name = name
         self.kind = kind
+        self.requestBytes = requestBytes
         self.handler = handler
     }
 }
@@ -44,6 +50,13 @@ struct MethodTable: Sendable {
             while slots[slot] >= 0 { slot = (slot + 1) & (size - 1) }
             slots[slot] = Int32(index)
         }
+    }
+
+    /// The longest request that a method takes.
+    func requestBytes(of index: Int, _ limits: ServerLimits) -> Int {
+        let method = methods[index]
+        let longest = method.kind == .serverStream ? limits.streamRequestBytes : limits.requestBytes
+        return min(longest, method.requestBytes ?? longest)
     }
 
     func knows(service: String) -> Bool { services.contains(service) }

@@ -56,8 +56,15 @@ final class ServerCore: Sendable {
     let failure: @Sendable (ProtocolFailure) -> RPCFailure
     let observe: (@Sendable (CallRecord) -> Void)?
     let budget: RequestBudget
+    /// The same for connections whose requests are small: what stalls in the middle of large ones does not hold them up.
+    let smallBudget: RequestBudget
 
+    /// Answers that no socket has taken yet, in bytes: those on their way to an event loop among them.
     let unsentBytes = Atomic<Int>(0)
+    /// Those that a socket has refused, in bytes.
+    let unreadBytes = Atomic<Int>(0)
+    /// Connections that wait until all together leave less unsent.
+    let shortOfRoom = Atomic<Int>(0)
     let callsInFlight = Atomic<Int>(0)
     let refusedConnections = Atomic<Int>(0)
     let refusedRequests = Atomic<Int>(0)
@@ -67,8 +74,14 @@ final class ServerCore: Sendable {
     private let openWithoutReserve = Atomic<Int>(0)
     private let runningLoops = Atomic<Int>(0)
     private let loopEnd = Gate()
-    /// Set once, by `start`; emptied by `shutDown`.
-    private let loops = Mutex<(list: [EventLoop], isStarted: Bool)>(([], false))
+    /// Set once, by `start`; emptied when they have ended.
+    private let loops = Mutex(Loops())
+
+    private struct Loops {
+        var list: [EventLoop] = []
+        var isStarted = false
+        var isStopping = false
+    }
 
     init(
         limits: ServerLimits, methods: MethodTable, failure: @escaping @Sendable (ProtocolFailure) -> RPCFailure,
@@ -79,6 +92,8 @@ final class ServerCore: Sendable {
         self.failure = failure
         self.observe = observe
         budget = RequestBudget(limits)
+        smallBudget = RequestBudget(
+            capacity: limits.smallSharedRequestBytes, unparsedCapacity: limits.unparsedBytes, prefersSmall: true)
     }
 
     func start(_ listeners: [Listener]) throws(SocketError) {
@@ -105,7 +120,7 @@ final class ServerCore: Sendable {
 
     func shutDown(within time: Duration) {
         let list = loops.withLock { loops in
-            defer { loops.list = [] }
+            loops.isStopping = true
             return loops.list
         }
         precondition(!list.contains { $0.isCurrent }, "shutDown would wait for its own event loop")
@@ -125,12 +140,17 @@ final class ServerCore: Sendable {
     }
 
     func probe(_ answer: @escaping @Sendable () -> Void) -> Int {
-        loops.withLock { $0.list }.count { $0.post(.probe(answer)) }
+        loops.withLock { $0.isStopping ? [] : $0.list }.count { $0.post(.probe(answer)) }
     }
 
     func loopEnded() {
-        runningLoops.subtract(1, ordering: .sequentiallyConsistent)
+        let before = runningLoops.subtract(1, ordering: .sequentiallyConsistent).oldValue
+        if before == 1 { loops.withLock { $0.list = [] } }
         loopEnd.open()
+    }
+
+    private func tellLoops(_ message: EventLoop.Message) {
+        for loop in loops.withLock({ $0.list }) { loop.post(message) }
     }
 
     // MARK: Connections
@@ -150,7 +170,9 @@ final class ServerCore: Sendable {
     /// Hands a connection to the loops in turn.
     func place(_ descriptor: Int32, _ listener: Listener) {
         let number = accepted.add(1, ordering: .relaxed).oldValue
-        let loop = loops.withLock { $0.list.isEmpty ? nil : $0.list[number % $0.list.count] }
+        let loop = loops.withLock { loops in
+            loops.isStopping || loops.list.isEmpty ? nil : loops.list[number % loops.list.count]
+        }
         let message = EventLoop.Message.connection(
             descriptor: descriptor, label: listener.label, usesReserve: listener.usesReserve)
         if loop?.post(message) == true { return }
@@ -163,16 +185,40 @@ final class ServerCore: Sendable {
         if !usesReserve { openWithoutReserve.subtract(1, ordering: .relaxed) }
     }
 
-    /// Request bytes were given back, and somebody waits for some.
-    func wakeForBudget() {
-        for loop in loops.withLock({ $0.list }) { loop.post(.budget) }
+    // MARK: Limits of all connections together
+
+    func callEnded() {
+        let before = callsInFlight.subtract(1, ordering: .sequentiallyConsistent).oldValue
+        // Not at once: who was paused would come and go with each call.
+        if before == max(1, limits.requestsInFlight / 8 * 7) { tellLoops(.calls) }
+    }
+
+    /// Counts bytes as unsent, where those that are so already are fewer than that.
+    func takeUnsent(_ bytes: Int, whereBelow limit: Int) -> Bool {
+        var unsent = unsentBytes.load(ordering: .sequentiallyConsistent)
+        var isTaken = false
+        while !isTaken {
+            guard unsent < limit else { return false }
+            (isTaken, unsent) = unsentBytes.compareExchange(
+                expected: unsent, desired: unsent + bytes, ordering: .sequentiallyConsistent)
+        }
+        return true
+    }
+
+    func changeUnsent(by bytes: Int) {
+        let (before, after) = unsentBytes.add(bytes, ordering: .sequentiallyConsistent)
+        guard bytes < 0, shortOfRoom.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        for usesReserve in [false, true] {
+            let limit = limits.unsentBytesForAnswers(usesReserve: usesReserve)
+            if before >= limit && after < limit { return tellLoops(.room) }
+        }
     }
 
     var statistics: ServerStatistics {
         var statistics = ServerStatistics()
         statistics.connections = open.load(ordering: .relaxed)
         statistics.callsInFlight = callsInFlight.load(ordering: .relaxed)
-        statistics.requestBytes = budget.usedBytes
+        statistics.requestBytes = budget.usedBytes + smallBudget.usedBytes
         statistics.unsentBytes = unsentBytes.load(ordering: .relaxed)
         statistics.accepted = accepted.load(ordering: .relaxed)
         statistics.refusedConnections = refusedConnections.load(ordering: .relaxed)

@@ -1,3 +1,4 @@
+internal import CEpoll
 internal import Synchronization
 
 /// What became of a message for a server stream.
@@ -24,6 +25,8 @@ public final class ServerCall: Sendable {
     public let method: String
     /// When the peer stops waiting; nil where it did not say.
     public let deadline: ContinuousClock.Instant?
+    /// The same on the monotonic clock; 0 where there is none.
+    let expiryNanoseconds: Int64
     let stream: UInt32
     let kind: Method.Kind
     let connection: Connection
@@ -45,6 +48,8 @@ public final class ServerCall: Sendable {
 
     private let phase = Atomic<UInt8>(Phase.open)
     private let wantsRoom = Atomic<Bool>(false)
+    /// Room that is kept for the answer, in bytes.
+    private let takenBytes = Atomic<Int>(0)
     private let callbacks = Mutex(Callbacks())
 
     init(
@@ -60,10 +65,14 @@ public final class ServerCall: Sendable {
         stream = request.stream
         self.connection = connection
         self.startNanoseconds = startNanoseconds
-        deadline =
-            request.timeoutNanoseconds > 0
-            ? ContinuousClock.now.advanced(by: .nanoseconds(min(request.timeoutNanoseconds, Self.longestTimeout)))
-            : nil
+        if request.timeoutNanoseconds > 0 {
+            let timeout = min(request.timeoutNanoseconds, Self.longestTimeout)
+            deadline = ContinuousClock.now.advanced(by: .nanoseconds(timeout))
+            expiryNanoseconds = cepoll_monotonic_nanoseconds() + timeout
+        } else {
+            deadline = nil
+            expiryNanoseconds = 0
+        }
     }
 
     /// A hundred years: what is longer would overflow a clock.
@@ -126,7 +135,36 @@ public final class ServerCall: Sendable {
         }
     }
 
+    /// Whether there is room for a large answer, so that it is worth making now.
+    ///
+    /// A peer may ask for much more than it reads. Whoever makes large answers of small requests asks this before the
+    /// work, and so keeps what nobody has read within ``ServerLimits/unsentBytes``.
+    ///
+    /// - Parameters:
+    ///   - bytes: how large the answer may become.
+    ///   - retry: called once, on the event-loop thread, when it is worth to ask again; not at all where the call is
+    ///     over by then. Must not block.
+    /// - Returns: true: go on, the room is kept until the answer is there. False: `retry` goes on.
+    public func takeRoom(forAnswerOf bytes: Int, retry: @escaping @Sendable () -> Void) -> Bool {
+        if isOver { return true }
+        guard connection.takeAnswerRoom(bytes) else {
+            return !connection.loop.awaitRoom(.init(call: self, bytes: bytes, retry: retry))
+        }
+        takenBytes.add(bytes, ordering: .sequentiallyConsistent)
+        // Who ended the call in between may not have seen these bytes.
+        if phase.load(ordering: .sequentiallyConsistent) != Phase.open { giveRoomBack() }
+        return true
+    }
+
+    /// The answer is there, or will not come.
+    func giveRoomBack() {
+        guard takenBytes.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        connection.dropPosted(takenBytes.exchange(0, ordering: .sequentiallyConsistent))
+    }
+
     /// Calls the body, on the event-loop thread, each time there is room again after ``send(_:)`` said `.full`.
+    ///
+    /// To be said before the first message is sent.
     public func onWritable(_ body: @escaping @Sendable () -> Void) {
         callbacks.withLock { $0.onWritable = body }
     }
@@ -147,7 +185,7 @@ public final class ServerCall: Sendable {
     private func markAnswered() -> Bool {
         guard
             phase.compareExchange(
-                expected: Phase.open, desired: Phase.answered, ordering: .acquiringAndReleasing
+                expected: Phase.open, desired: Phase.answered, ordering: .sequentiallyConsistent
             ).exchanged
         else { return false }
         release()
@@ -158,9 +196,10 @@ public final class ServerCall: Sendable {
     func markOver() {
         guard
             phase.compareExchange(
-                expected: Phase.open, desired: Phase.over, ordering: .acquiringAndReleasing
+                expected: Phase.open, desired: Phase.over, ordering: .sequentiallyConsistent
             ).exchanged
         else { return }
+        giveRoomBack()
         release()?()
     }
 
@@ -190,4 +229,9 @@ enum Answer: Sendable {
     case failure(RPCFailure)
     case message([UInt8])
     case finish
+
+    /// The bytes of a stream's message.
+    var messageBytes: Int {
+        if case .message(let payload) = self { payload.count } else { 0 }
+    }
 }

@@ -4,15 +4,18 @@ extension Connection {
     /// Whether the peer owes the rest of a frame, or leaves answers unread, for longer than it may.
     ///
     /// While others wait for room in the request budget, a frame has to be whole in that time; otherwise any progress
-    /// is enough. Time in which reading was paused does not count.
-    func isStalled(at now: Int64, isShort: Bool) -> Bool {
+    /// is enough. Time in which reading was paused does not count. While others wait for room for their answers, a peer
+    /// has less time to read what it has.
+    func isStalled(at now: Int64, isShort: Bool, isRoomShort: Bool) -> Bool {
         let stall = limits.stall.nanoseconds
-        if pendingOutput > 0 {
+        // Only what the socket has refused: the rest of this turn's output was not even offered to it.
+        if countedUnsent > 0 {
             // The kernel tells of room late, so ask it what the peer has read.
             let unread = Int(cepoll_socket_unread_by_peer(descriptor))
             if unread < unreadByPeer { outputNanoseconds = now }
             unreadByPeer = unread
-            if now - outputNanoseconds >= stall { return true }
+            let patience = isRoomShort ? limits.stallWhereRoomIsShort.nanoseconds : stall
+            if now - outputNanoseconds >= patience { return true }
         }
         guard phase == .open, state.isInsideFrame, pause == .none, !inputEnded else {
             frameNanoseconds = now

@@ -63,6 +63,9 @@ func checkIntermediate(_ certificate: Certificate, _ name: @autoclosure () -> St
 func checkDevice(_ certificate: Certificate, _ name: @autoclosure () -> String, _ flaws: inout [Flaw]) {
     if certificate.extensions.basicConstraints?.isCA == true {
         flaws.append(Flaw(.usageNotAllowed, "\(name()) is a CA certificate, and no device's"))
+    } else if certificate.extensions.nameConstraints != nil {
+        // RFC 5280 section 4.2.1.10: only in a CA certificate.
+        flaws.append(Flaw(.certificateMalformed, "\(name()) has nameConstraints and is no CA certificate"))
     }
     if let usage = certificate.extensions.keyUsage, usage.isDisjoint(with: [.digitalSignature, .keyAgreement]) {
         flaws.append(Flaw(.usageNotAllowed, "\(name()): keyUsage is without digitalSignature and keyAgreement"))

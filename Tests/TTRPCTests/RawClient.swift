@@ -105,6 +105,9 @@ final class RawClient {
         return sent
     }
 
+    /// Sends what the socket takes at once.
+    func sendNow(_ bytes: [UInt8]) throws -> Int { try sendSome(bytes, seconds: 0) }
+
     func finishSending() { _ = cepoll_socket_finish_sending(descriptor) }
 
     /// The next frame; nil at the end of the connection.
@@ -132,10 +135,34 @@ final class RawClient {
         return frame
     }
 
+    /// Whether something is there, or comes in the time: a frame, or the end of the connection.
+    func hasInput(seconds: Double) -> Bool {
+        !input.isEmpty || cepoll_socket_poll(descriptor, 0, Int32(seconds * 1000)) != 0
+    }
+
+    /// How much of what was sent the server has not read.
+    var unreadByServer: Int { Int(cepoll_socket_unread_by_peer(descriptor)) }
+
+    /// Waits for the end of the connection, whichever way it comes.
+    func waitForEnd(seconds: Double = 10) throws {
+        do {
+            _ = try readToEnd(seconds: seconds)
+        } catch let error as RawClientError where error.description.contains("errno 104") {
+            // The server had not read everything.
+        }
+    }
+
     /// Reads to the end of the connection; returns how much that was.
     func readToEnd(seconds: Double = 10) throws -> Int {
         while try fill(seconds: seconds) {}
         return input.count
+    }
+
+    /// Reads once; returns how much that was.
+    func readSome(seconds: Double = 10) throws -> Int {
+        let before = input.count
+        _ = try fill(seconds: seconds)
+        return input.count - before
     }
 
     private func fill(seconds: Double) throws -> Bool {

@@ -24,6 +24,13 @@ final class TestServer: Sendable {
         try server.start([main, second])
     }
 
+    /// Everything that was counted is given back.
+    func isAtRest(connections: Int = 0) -> Bool {
+        let now = server.statistics
+        return now.connections == connections && now.callsInFlight == 0 && now.requestBytes == 0
+            && now.unsentBytes == 0
+    }
+
     deinit {
         server.shutDown(within: .zero)
         try? FileManager.default.removeItem(at: folder)
@@ -50,12 +57,23 @@ final class TestServer: Sendable {
             Method(service: "test.Service", name: "Who", kind: .unary) { call in
                 call.respond(Array("\(call.listener) \(call.peer.userID) \(call.peer.processID)".utf8))
             },
+            // The same, made on another thread, where and when there is room for it.
+            Method(service: "test.Service", name: "LargeLater", kind: .unary) { answerWhereThereIsRoom($0) },
+            Method(service: "test.Service", name: "HoldShort", kind: .unary, requestBytes: 1000) { calls.add($0) },
             Method(service: "test.Service", name: "Watch", kind: .serverStream) { calls.add($0) },
             Method(service: "test.Service", name: "Count", kind: .serverStream) { call in
                 for number in 1...3 { _ = call.send([UInt8(number)]) }
                 call.finish()
             },
         ]
+    }
+
+    private static func answerWhereThereIsRoom(_ call: ServerCall) {
+        let count = Int(String(decoding: call.payload, as: UTF8.self)) ?? 0
+        DispatchQueue.global().async {
+            guard call.takeRoom(forAnswerOf: count, retry: { answerWhereThereIsRoom(call) }) else { return }
+            call.respond([UInt8](repeating: 0x61, count: count))
+        }
     }
 
     static func failure(_ failure: ProtocolFailure) -> RPCFailure {
@@ -91,10 +109,10 @@ final class CallLog: Sendable {
 }
 
 /// Waits until a condition holds, which nothing announces; bounded.
-func eventually(seconds: Double = 10, _ condition: () -> Bool) -> Bool {
+func eventually(seconds: Double = 10, _ condition: () throws -> Bool) rethrows -> Bool {
     let limit = ContinuousClock.now.advanced(by: .seconds(seconds))
     let never = DispatchSemaphore(value: 0)
-    while !condition() {
+    while try !condition() {
         if ContinuousClock.now > limit { return false }
         _ = never.wait(timeout: .now() + 0.002)
     }

@@ -26,7 +26,7 @@ void cepoll_eventfd_clear(int descriptor);
 
 /* A listening stream socket at the path: nonblocking. */
 int cepoll_socket_listen(const uint8_t *path, size_t length, uint32_t mode, int backlog);
-/* A connected, blocking stream socket. */
+/* A connected, blocking stream socket. -EAGAIN where the listener accepts nobody for 5 s. */
 int cepoll_socket_connect(const uint8_t *path, size_t length);
 int cepoll_socket_set_nonblocking(int descriptor);
 int cepoll_socket_accept(int listener);
