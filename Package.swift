@@ -100,7 +100,8 @@ let package = Package(
         .executableTarget(
             name: "caregbench",
             dependencies: [
-                "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Signatures", "Certificates", "COpenSSL",
+                "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Signatures", "Certificates",
+                "COpenSSL",
                 protobuf, argumentParser,
             ], swiftSettings: settings),
 

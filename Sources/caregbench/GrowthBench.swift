@@ -74,7 +74,9 @@ struct GrowthBench {
             times.verify.append(
                 try nanosecondsPerCall(Self.calls) { index in
                     let verdict = try bench.verify([chosen[index]], signatures: signatures, isDryRun: false)
-                    guard verdict.isTrusted, !verdict.registered else { throw BenchFailure("a known device is not known") }
+                    guard verdict.isTrusted, !verdict.registered else {
+                        throw BenchFailure("a known device is not known")
+                    }
                 } / 1_000)
             times.show.append(
                 try nanosecondsPerCall(Self.calls) { index in

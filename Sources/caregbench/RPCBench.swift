@@ -80,7 +80,8 @@ struct RPCBench {
                 $0.id = BenchRegistry.instance
                 $0.edition = .platinum
             })
-        let code = try client.issueRegistrationCode(.with { $0.instanceID = BenchRegistry.instance }).registrationCode.code
+        let code = try client.issueRegistrationCode(.with { $0.instanceID = BenchRegistry.instance }).registrationCode
+            .code
         let authority = try workshop.authority(.p256, name: "rpc")
         _ = try client.registerCaCertificate(
             .with {
@@ -184,7 +185,9 @@ final class RawConnection {
     private func send(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
-            let count = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress.map { unsafe $0 + sent }, bytes.count - sent) }
+            let count = unsafe bytes.withUnsafeBytes {
+                unsafe write(descriptor, $0.baseAddress.map { unsafe $0 + sent }, bytes.count - sent)
+            }
             guard count > 0 else { throw BenchFailure("write: errno \(errno)") }
             sent += count
         }

@@ -48,13 +48,16 @@ struct Report {
     mutating func add(_ figure: Figure) {
         figures.append(figure)
         FileHandle.standardError.write(
-            Data("\(figure.name): \(format(figure.value)) \(figure.unit), \(format(figure.ratio)) of the baseline\n".utf8))
+            Data(
+                "\(figure.name): \(format(figure.value)) \(figure.unit), \(format(figure.ratio)) of the baseline\n".utf8
+            ))
     }
 
     mutating func note(_ text: String) { notes.append(text) }
 
     mutating func noteMachine() {
-        let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
+        let cpu =
+            (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
             .split(separator: "\n").first { $0.hasPrefix("model name") }?.split(separator: ":").last ?? "unknown"
         notes.append("machine:\(cpu), \(ProcessInfo.processInfo.activeProcessorCount) processors")
         #if DEBUG
@@ -80,7 +83,8 @@ struct Report {
             zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }.joined(separator: "  ")
         }
         let noisy = figures.contains { $0.spread > 0.5 }
-        let warning = noisy ? ["the machine was noisy: figures with a spread above 50 % are no basis for a judgement"] : []
+        let warning =
+            noisy ? ["the machine was noisy: figures with a spread above 50 % are no basis for a judgement"] : []
         return (notes + lines + warning).joined(separator: "\n")
     }
 

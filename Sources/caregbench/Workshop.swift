@@ -90,7 +90,8 @@ final class Workshop {
             "openssl",
             [
                 "x509", "-req", "-in", request, "-CA", authority.certificate, "-CAkey", authority.key, "-set_serial",
-                serial ?? "0x\(String(UInt64.random(in: .min ... .max) | 1 << 62, radix: 16))", "-days", "300", "-sha256",
+                serial ?? "0x\(String(UInt64.random(in: .min ... .max) | 1 << 62, radix: 16))", "-days", "300",
+                "-sha256",
                 "-extfile", extensions, "-outform", "DER", "-out", certificate,
             ])
         return Array(try Data(contentsOf: URL(fileURLWithPath: certificate)))
@@ -116,7 +117,8 @@ final class Workshop {
 
     /// A program beside this one.
     static func program(_ name: String) -> String {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        let own =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent(name).path
     }
 }
@@ -138,7 +140,9 @@ final class BenchRegistry {
             store: store, limits: RegistryLimits(),
             clock: { WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)) },
             randomBytes: { try SystemRandom.bytes($0) }, onFatal: { fault in preconditionFailure("\(fault)") })
-        _ = try wait { registry.createInstance(id: Self.instance, edition: .platinum, caller: Self.caller, completion: $0) }
+        _ = try wait {
+            registry.createInstance(id: Self.instance, edition: .platinum, caller: Self.caller, completion: $0)
+        }
     }
 
     /// Waits for a command's answer.

@@ -49,7 +49,8 @@ struct DeviceFactory {
                 id: try transaction.newDeviceID(), instance: ca.instance, ca: ca.id, path: path,
                 signingKeyHash: signingKeyHash, serialNumber: certificate.serialNumber, status: .active,
                 registerTime: now, updateTime: now, revision: try transaction.revision().next,
-                fingerprint: SHA256Digest(hashing: der), contentHash: SHA256Digest(hashing: certificate.toBeSignedBytes),
+                fingerprint: SHA256Digest(hashing: der),
+                contentHash: SHA256Digest(hashing: certificate.toBeSignedBytes),
                 der: der)
             try transaction.insert(record)
             try transaction.append(
@@ -103,7 +104,8 @@ struct WriteBench {
         }
         report.add(
             Figure(
-                name: "device registrations, 1000 a commit", unit: "/s", value: own.median, baselineName: "raw LMDB rows",
+                name: "device registrations, 1000 a commit", unit: "/s", value: own.median,
+                baselineName: "raw LMDB rows",
                 baseline: rawRounds.median, target: .atLeast(0.5), spread: own.spread))
         report.add(
             Figure(
@@ -121,7 +123,8 @@ private struct RawRows {
         environment = try Environment(path: path)
         var tables: [(table: Table, keyBytes: Int, valueBytes: Int)] = []
         for (name, keyBytes, bytes) in [
-            ("devices", 8, valueBytes), ("identity", 45, 16), ("content", 44, 16), ("list", 28, 17), ("changes", 8, 230),
+            ("devices", 8, valueBytes), ("identity", 45, 16), ("content", 44, 16), ("list", 28, 17),
+            ("changes", 8, 230),
         ] {
             guard let table = try environment.table(name, creates: true) else { throw BenchFailure("no table \(name)") }
             tables.append((table, keyBytes, bytes))

@@ -27,7 +27,8 @@ import TestPKI
         let ascii = bytes.map { $0 & 0x7f }
         switch form {
         case 1, 2, 6: return DER.implicit(UInt8(form), ascii)
-        case 4: return DER.explicit(4, TestName(.utf8(TestPKI.OID.commonName, String(decoding: bytes, as: UTF8.self))).der)
+        case 4:
+            return DER.explicit(4, TestName(.utf8(TestPKI.OID.commonName, String(decoding: bytes, as: UTF8.self))).der)
         case 7:
             let address = Array((bytes + [UInt8](repeating: 0, count: 16)).prefix(bytes.count % 2 == 0 ? 4 : 16))
             let mask = [UInt8](repeating: 0xff, count: address.count - 1) + [0xf0]
