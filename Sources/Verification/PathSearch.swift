@@ -15,6 +15,7 @@ public struct PathSearch {
     }
 
     private let chain: [ChainLink]
+    private var keys: Numbering
     private let instant: Instant
     private let ignoresDevicePeriod: Bool
     private let limits: VerificationLimits
@@ -22,44 +23,59 @@ public struct PathSearch {
     /// The registry that is asked, with what it remembers.
     public private(set) var environment: any VerificationEnvironment
     private var verified: [LinkName: Bool] = [:]
-    /// By name. There are no more names than certificates in the chain.
-    private var anchors: [(name: [UInt8], links: [AnchorLink])] = []
+    /// By the number of their name.
+    private var anchors: [Int: [AnchorLink]] = [:]
+    private var candidates: [CandidateList: [Candidate]] = [:]
+    /// Whether a certificate of the chain has the key of Inactive CA certificates.
+    private var inactiveKeys: [Int: Bool] = [:]
     private var closest: Attempt?
 
     private struct LinkName: Hashable {
         var subject: Int
-        var issuerKey: ArraySlice<UInt8>
+        var issuerKey: Int
+    }
 
-        // A few bytes of a key tell it from the others: no need to walk all of them.
-        func hash(into hasher: inout Hasher) {
-            hasher.combine(subject)
-            for byte in issuerKey.suffix(4) { hasher.combine(byte) }
-        }
+    private struct CandidateList: Hashable {
+        var subject: Int
+        var diagnosing: Bool
     }
 
     /// A certificate of the chain that was sent.
     fileprivate struct ChainLink {
-        let certificate: Certificate
+        let facts: PathCertificate
         /// Where it stands in what was sent: 0 is the device's.
         let index: Int
-        let subject: [UInt8]
+        /// The normalized name of its issuer.
         let issuer: [UInt8]
+        /// Numbers that are equal where names or keys are: nothing is compared byte by byte in the search itself. The device's
+        /// name is nobody's issuer, and has none.
+        let subjectNumber: Int?
+        let issuerNumber: Int
+        let keyNumber: Int
         /// What bars it as an intermediate.
         let intermediateFlaws: [Flaw]
+        let leastReason: UInt8
 
-        var name: String { Self.name(index, certificate) }
-
-        static func name(_ index: Int, _ certificate: Certificate) -> String {
-            if index == 0 { return "the device certificate" }
-            return "chain[\(index)] (\(String(certificate.subject.description.prefix(120))))"
-        }
+        var certificate: Certificate { facts.certificate }
+        var name: String { facts.name }
     }
 
-    private struct AnchorLink {
+    private final class AnchorLink {
         let anchor: TrustAnchor
+        let facts: PathCertificate
+        let keyNumber: Int
         let flaws: [Flaw]
+        let leastReason: UInt8
 
-        var name: String { Self.name(anchor.certificate) }
+        init(_ anchor: TrustAnchor, keyNumber: Int, flaws: [Flaw]) {
+            self.anchor = anchor
+            self.keyNumber = keyNumber
+            self.flaws = flaws
+            leastReason = flaws.leastReason
+            facts = PathCertificate(anchor.certificate) { Self.name(anchor.certificate) }
+        }
+
+        var name: String { facts.name }
 
         static func name(_ certificate: Certificate) -> String {
             "CA certificate \(certificate.serialNumber.text)"
@@ -79,7 +95,7 @@ public struct PathSearch {
         var isSigned: Bool
 
         /// How close it came: signed paths first, then the one whose first flaw an operator would mend last.
-        var closeness: (Int, UInt8) { (isSigned ? 1 : 0, flaws.map(\.reason.rawValue).min() ?? .max) }
+        var closeness: (Int, UInt8) { (isSigned ? 1 : 0, flaws.leastReason) }
     }
 
     /// - Parameters:
@@ -96,9 +112,11 @@ public struct PathSearch {
         self.limits = limits
         budget = WorkBudget(limits)
         self.environment = environment
+        var (names, keys) = (Numbering(), Numbering())
         chain = ([device] + others).enumerated().map { index, certificate in
-            ChainLink(index: index, certificate, at: instant, limits)
+            ChainLink(index: index, certificate, at: instant, limits, &names, &keys)
         }
+        self.keys = keys
     }
 
     /// Searches for a path that `accept` takes.
@@ -143,7 +161,7 @@ public struct PathSearch {
         } else if !environment.hasSoundKey(device.certificate) {
             flaws.append(Flaw(.algorithmNotAllowed, "\(device.name): its public key is no point of its curve"))
         }
-        if try environment.keyState(of: device.certificate) == .inactive {
+        if try hasInactiveKey(0) {
             flaws.append(Flaw(.caInactive, "\(device.name) has the key of an Inactive CA certificate"))
         }
         checkDevice(device.certificate, device.name, &flaws)
@@ -169,11 +187,14 @@ public struct PathSearch {
         _ path: [Int], diagnosing: Bool, unsigned: Int? = nil, accept: (ValidatedPath) throws -> Bool
     ) throws -> Bool {
         let last = path.last ?? 0
-        for candidate in try candidates(for: last, path, diagnosing: diagnosing) {
-            guard budget.takePathStep() else { return true }
+        for candidate in try candidates(for: last, diagnosing: diagnosing) {
+            guard budget.takePathSteps(1) else { return true }
             switch candidate {
             case .anchor(let link):
-                guard let verifies = verifies(last, link.anchor.certificate) else { return true }
+                if repeats(chain[last].issuerNumber, link.keyNumber, in: path) { continue }
+                // What is looked at is the path as a whole.
+                guard budget.takePathSteps(path.count) else { return true }
+                guard let verifies = verifies(last, link.anchor.certificate, link.keyNumber) else { return true }
                 if diagnosing {
                     try note(path, link, unsigned: unsigned ?? (verifies ? nil : last))
                 } else if verifies, try isGood(path, link), try accept(validated(path, link.anchor)) {
@@ -181,7 +202,12 @@ public struct PathSearch {
                 }
                 if budget.exhausted != nil { return true }
             case .intermediate(let index):
-                guard let verifies = verifies(last, chain[index].certificate) else { return true }
+                let link = chain[index]
+                // A longer path than this is no path; to tell so, one more is looked at.
+                guard path.count < limits.intermediates + (diagnosing ? 1 : 0),
+                    !repeats(link.subjectNumber, link.keyNumber, in: path)
+                else { continue }
+                guard let verifies = verifies(last, link.certificate, link.keyNumber) else { return true }
                 // One link that does not verify is enough to tell.
                 guard verifies || (diagnosing && unsigned == nil) else { continue }
                 let isOver = try extend(
@@ -193,8 +219,8 @@ public struct PathSearch {
     }
 
     /// Whether a certificate of the chain is signed with a key; nil where the budget is used up. What may not sign is not asked.
-    private mutating func verifies(_ index: Int, _ issuer: Certificate) -> Bool? {
-        let link = LinkName(subject: index, issuerKey: issuer.publicKeyInfoBytes)
+    private mutating func verifies(_ index: Int, _ issuer: Certificate, _ keyNumber: Int) -> Bool? {
+        let link = LinkName(subject: index, issuerKey: keyNumber)
         if let known = verified[link] { return known }
         guard KeyRule.flaw(ofCaKey: issuer.keyAlgorithm) == nil,
             chain[index].certificate.signatureAlgorithm.isAllowedInPaths
@@ -205,51 +231,41 @@ public struct PathSearch {
         return verifies
     }
 
+    /// Whether the path goes through this name and key already (RFC 4158 section 5.2): such a loop proves nothing new.
+    private func repeats(_ nameNumber: Int?, _ keyNumber: Int, in path: [Int]) -> Bool {
+        path.contains { chain[$0].keyNumber == keyNumber && chain[$0].subjectNumber == nameNumber }
+    }
+
     // MARK: Candidates
 
     /// The certificates that may have issued one of the chain, by name, the best first.
-    private mutating func candidates(for index: Int, _ path: [Int], diagnosing: Bool) throws -> [Candidate] {
+    private mutating func candidates(for index: Int, diagnosing: Bool) throws -> [Candidate] {
+        let list = CandidateList(subject: index, diagnosing: diagnosing)
+        if let known = candidates[list] { return known }
         let subject = chain[index]
-        // RFC 5280 section 4.1.2.4: an issuer has a name.
-        guard !subject.certificate.issuer.isEmpty else { return [] }
         var found: [(order: CandidateOrder, candidate: Candidate)] = []
-        for link in try anchorLinks(named: subject) {
-            let certificate = link.anchor.certificate
-            if !diagnosing, !link.anchor.isActive || !link.flaws.isEmpty { continue }
-            if repeats(certificate, subject.issuer, in: path) { continue }
-            found.append(
-                (
-                    CandidateOrder(
-                        certificate, of: subject.certificate, isIntermediate: false, preference: link.anchor.preference),
-                    .anchor(link)
-                ))
-        }
-        // A longer path than this is no path; to tell so, one more is looked at.
-        if path.count < limits.intermediates + (diagnosing ? 1 : 0) {
-            for (position, link) in chain.enumerated().dropFirst() where link.subject == subject.issuer {
-                guard budget.takePathStep() else { break }
-                if !diagnosing, !link.intermediateFlaws.isEmpty { continue }
-                if position == index || repeats(link.certificate, link.subject, in: path) { continue }
-                found.append(
-                    (
-                        CandidateOrder(link.certificate, of: subject.certificate, isIntermediate: true, preference: 0),
-                        .intermediate(position)
-                    ))
+        // RFC 5280 section 4.1.2.4: an issuer has a name.
+        if !subject.certificate.issuer.isEmpty {
+            for link in try anchorLinks(above: subject) where diagnosing || link.anchor.isActive && link.flaws.isEmpty {
+                let order = CandidateOrder(
+                    link.anchor.certificate, of: subject.certificate, isIntermediate: false,
+                    preference: link.anchor.preference)
+                found.append((order, .anchor(link)))
+            }
+            for link in chain.dropFirst() where link.subjectNumber == subject.issuerNumber && link.index != index {
+                guard diagnosing || link.intermediateFlaws.isEmpty else { continue }
+                let order = CandidateOrder(
+                    link.certificate, of: subject.certificate, isIntermediate: true, preference: 0)
+                found.append((order, .intermediate(link.index)))
             }
         }
-        return found.sorted { $0.order < $1.order }.map(\.candidate)
+        let sorted = found.sorted { $0.order < $1.order }.map(\.candidate)
+        candidates[list] = sorted
+        return sorted
     }
 
-    /// Whether the path goes through this name and key already (RFC 4158 section 5.2): such a loop proves nothing new.
-    private func repeats(_ certificate: Certificate, _ subject: [UInt8], in path: [Int]) -> Bool {
-        path.contains { index in
-            chain[index].subject == subject
-                && chain[index].certificate.publicKeyInfoBytes == certificate.publicKeyInfoBytes
-        }
-    }
-
-    private mutating func anchorLinks(named subject: ChainLink) throws -> [AnchorLink] {
-        if let known = anchors.first(where: { $0.name == subject.issuer }) { return known.links }
+    private mutating func anchorLinks(above subject: ChainLink) throws -> [AnchorLink] {
+        if let known = anchors[subject.issuerNumber] { return known }
         var links: [AnchorLink] = []
         for anchor in try environment.anchors(named: subject.issuer) {
             let certificate = anchor.certificate
@@ -260,36 +276,34 @@ public struct PathSearch {
                 of: certificate, AnchorLink.name(certificate), at: instant, expired: .caExpired,
                 notYetValid: .caNotYetValid, &flaws)
             checkExtendedKeyUsage(of: certificate, AnchorLink.name(certificate), &flaws)
-            links.append(AnchorLink(anchor: anchor, flaws: flaws))
+            links.append(AnchorLink(anchor, keyNumber: keys.number(of: certificate.publicKeyInfoBytes), flaws: flaws))
         }
-        anchors.append((subject.issuer, links))
+        anchors[subject.issuerNumber] = links
         return links
     }
 
     // MARK: Whole paths
 
-    private func named(_ path: [Int], _ link: AnchorLink) -> [NamedCertificate] {
-        path.map { self.named(chain[$0]) }
-            + [NamedCertificate(certificate: link.anchor.certificate, name: { link.name })]
-    }
-
-    private func named(_ link: ChainLink) -> NamedCertificate {
-        NamedCertificate(certificate: link.certificate, name: { link.name })
-    }
-
     private func validated(_ path: [Int], _ anchor: TrustAnchor) -> ValidatedPath {
         ValidatedPath(anchor: anchor, intermediates: path.map { chain[$0].certificate })
+    }
+
+    private mutating func hasInactiveKey(_ index: Int) throws -> Bool {
+        if let known = inactiveKeys[index] { return known }
+        let isInactive = try environment.keyState(of: chain[index].certificate) == .inactive
+        inactiveKeys[index] = isInactive
+        return isInactive
     }
 
     /// The flaws of a path as a whole; nil where the budget is used up.
     private mutating func pathFlaws(_ path: [Int], _ link: AnchorLink) throws -> [Flaw]? {
         var flaws: [Flaw] = []
-        for index in path where try environment.keyState(of: chain[index].certificate) == .inactive {
+        for index in path where try hasInactiveKey(index) {
             flaws.append(Flaw(.caInactive, "\(chain[index].name) has the key of an Inactive CA certificate"))
         }
-        let authorities = named(path, link)
+        let authorities = path.map { chain[$0].facts } + [link.facts]
         checkPathLengths(authorities, &flaws)
-        return checkNameConstraints([named(chain[0])] + authorities, &budget, &flaws) ? flaws : nil
+        return checkNameConstraints([chain[0].facts] + authorities, &budget, &flaws) ? flaws : nil
     }
 
     private mutating func isGood(_ path: [Int], _ link: AnchorLink) throws -> Bool {
@@ -298,6 +312,10 @@ public struct PathSearch {
 
     /// Keeps a path that breaks rules, where it came closer than the others.
     private mutating func note(_ path: [Int], _ link: AnchorLink, unsigned: Int?) throws {
+        var leastReason = unsigned == nil ? UInt8.max : VerdictReason.signatureInvalid.rawValue
+        leastReason = path.reduce(min(leastReason, link.leastReason)) { min($0, chain[$1].leastReason) }
+        // What else is found out brings it no closer: most of many paths end here.
+        if let closest, closest.closeness >= (unsigned == nil ? 1 : 0, leastReason) { return }
         var flaws = link.flaws
         for index in path { flaws += chain[index].intermediateFlaws }
         if path.count > limits.intermediates {
@@ -323,17 +341,28 @@ public struct PathSearch {
 }
 
 extension PathSearch.ChainLink {
-    fileprivate init(index: Int, _ certificate: Certificate, at instant: Instant, _ limits: VerificationLimits) {
-        self.certificate = certificate
+    fileprivate init(
+        index: Int, _ certificate: Certificate, at instant: Instant, _ limits: VerificationLimits,
+        _ names: inout Numbering,
+        _ keys: inout Numbering
+    ) {
+        let facts = PathCertificate(certificate) {
+            if index == 0 { return "the device certificate" }
+            return "chain[\(index)] (\(String(certificate.subject.description.prefix(120))))"
+        }
+        self.facts = facts
         self.index = index
         issuer = certificate.issuer.normalized
+        issuerNumber = names.number(of: issuer)
+        keyNumber = keys.number(of: certificate.publicKeyInfoBytes)
         guard index > 0 else {
-            subject = []
+            subjectNumber = nil
             intermediateFlaws = []
+            leastReason = .max
             return
         }
-        subject = certificate.subject.normalized
-        var name: String { Self.name(index, certificate) }
+        subjectNumber = names.number(of: certificate.subject.normalized)
+        var name: String { facts.name }
         var flaws: [Flaw] = []
         checkForm(of: certificate, name, limits, &flaws)
         if !certificate.signatureAlgorithm.isAllowedInPaths {
@@ -347,6 +376,24 @@ extension PathSearch.ChainLink {
         checkValidity(
             of: certificate, name, at: instant, expired: .chainInvalid, notYetValid: .chainInvalid, &flaws)
         intermediateFlaws = flaws
+        leastReason = flaws.leastReason
+    }
+}
+
+extension [Flaw] {
+    /// The raw value of the reason that would be told first.
+    fileprivate var leastReason: UInt8 { reduce(.max) { Swift.min($0, $1.reason.rawValue) } }
+}
+
+/// Numbers byte strings: equal ones have the same number.
+struct Numbering {
+    private var numbers: [ArraySlice<UInt8>: Int] = [:]
+
+    mutating func number(of bytes: some Collection<UInt8>) -> Int {
+        let key = ArraySlice(bytes)
+        if let known = numbers[key] { return known }
+        numbers[key] = numbers.count
+        return numbers.count - 1
     }
 }
 

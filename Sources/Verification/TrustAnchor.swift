@@ -93,16 +93,16 @@ struct WorkBudget {
         nameComparisons = limits.nameComparisons
     }
 
-    private static func take(_ left: inout Int, _ name: String, _ exhausted: inout String?) -> Bool {
-        guard left > 0 else {
+    private static func take(_ count: Int, _ left: inout Int, _ name: String, _ exhausted: inout String?) -> Bool {
+        guard left >= count else {
             if exhausted == nil { exhausted = "the budget of \(name) for one verification is used up" }
             return false
         }
-        left -= 1
+        left -= count
         return true
     }
 
-    mutating func takeSignatureCheck() -> Bool { Self.take(&signatureChecks, "signature checks", &exhausted) }
-    mutating func takePathStep() -> Bool { Self.take(&pathSteps, "path steps", &exhausted) }
-    mutating func takeNameComparison() -> Bool { Self.take(&nameComparisons, "name comparisons", &exhausted) }
+    mutating func takeSignatureCheck() -> Bool { Self.take(1, &signatureChecks, "signature checks", &exhausted) }
+    mutating func takePathSteps(_ count: Int) -> Bool { Self.take(count, &pathSteps, "path steps", &exhausted) }
+    mutating func takeNameComparison() -> Bool { Self.take(1, &nameComparisons, "name comparisons", &exhausted) }
 }
