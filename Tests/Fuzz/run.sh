@@ -29,13 +29,15 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(printf '%s\n' "${!limits[@]}" | sort)
 
+# Swift allocates much: a long memory of where would take most of the time.
+options=quarantine_size_mb=16:malloc_context_size=2:detect_leaks=0
 failures=0
 for target in "${targets[@]}"; do
     read -r length timeout <<<"${limits[$target]:?there is no such fuzzer}"
     mkdir -p "$work/$target/corpus"
     echo "fuzzing $target"
     # Swift's own backtracer would swallow the crash that libFuzzer is to keep.
-    SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=quarantine_size_mb=16:detect_leaks=0 "$work/release/$target" \
+    SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=$options "$work/release/$target" \
         -max_total_time="$seconds" -max_len="$length" -timeout="$timeout" -rss_limit_mb=1024 -malloc_limit_mb=256 \
         -print_final_stats=1 -artifact_prefix="$work/$target/" "$work/$target/corpus" "$seeds/$target" \
         >"$work/$target/log" 2>&1 || {

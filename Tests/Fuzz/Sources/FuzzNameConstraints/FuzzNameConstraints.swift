@@ -50,7 +50,7 @@ import TestPKI
 
     private static func isGood(_ device: Certificate, _ authority: Certificate) -> Bool {
         var (budget, flaws) = (WorkBudget(VerificationLimits()), [Flaw]())
-        let path = [device, authority].map { certificate in NamedCertificate(certificate: certificate, name: { "it" }) }
+        let path = [device, authority].map { PathCertificate($0) { "it" } }
         precondition(checkNameConstraints(path, &budget, &flaws))
         return flaws.isEmpty
     }
