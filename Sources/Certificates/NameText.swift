@@ -82,7 +82,7 @@ enum NameText {
         var count = 0
         for scalar in text.unicodeScalars {
             if count >= longestPiece || (count >= shortestPiece && standsApart(scalar)) {
-                normalized.append(contentsOf: piece.precomposedStringWithCompatibilityMapping.utf8)
+                normalized.append(contentsOf: compatible(piece).utf8)
                 (piece, count) = ("", 0)
             }
             count += 1
@@ -96,8 +96,14 @@ enum NameText {
                 }
             }
         }
-        normalized.append(contentsOf: piece.precomposedStringWithCompatibilityMapping.utf8)
+        normalized.append(contentsOf: compatible(piece).utf8)
         return normalized
+    }
+
+    /// Normalization form KC, in two steps: the function for both leaves what it took apart in parts here and there, so that
+    /// narrow kana with their marks would not equal the wide ones.
+    private static func compatible(_ text: String) -> String {
+        text.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping
     }
 
     // Text is normalized piece by piece, for the time that a text takes grows with the square of its length. A piece ends, from
@@ -107,10 +113,10 @@ enum NameText {
     private static let longestPiece = 256
 
     /// Whether a scalar is sure to be no combining one, and neither composes nor is reordered with those before it: neither a
-    /// mark, nor a part of a Hangul syllable, nor one of the narrow and wide forms, which hold both.
+    /// mark, nor the second or third part of a Hangul syllable, nor one of the narrow and wide forms, which hold both.
     private static func standsApart(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0x1100...0x11ff, 0x3130...0x318f, 0xa960...0xa97f, 0xd7b0...0xd7ff, 0xff00...0xffef: return false
+        case 0x1160...0x11ff, 0x3130...0x318f, 0xd7b0...0xd7ff, 0xff00...0xffef: return false
         case 0...0xffff: break
         default: return false
         }
