@@ -48,7 +48,7 @@ public struct CertificateExtensions: Hashable, Sendable {
         var list = field.inside(try field.next(bytes, tag: DERTag.sequence))
         try field.finish()
         guard !list.isAtEnd else { throw list.error(.emptySequence) }
-        var seen = ExtensionNames()
+        var seen = ExtensionNames(byteCount: content.count)
         while !list.isAtEnd {
             var one = list.inside(try list.next(bytes, tag: DERTag.sequence))
             let name = try one.objectIdentifier(bytes)
@@ -181,7 +181,15 @@ private struct ExtensionNames {
     private var list: [Range<Int>] = []
     private var packed: Set<UInt64> = []
     private var long: Set<[UInt8]> = []
+    private let byteCount: Int
     private static let longestList = 16
+    /// Of an extension with a name that is packed, and no value.
+    private static let leastBytes = 7
+
+    /// - Parameter byteCount: how long the extensions are together.
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+    }
 
     /// False where the name was there already.
     mutating func insert(_ name: Range<Int>, in bytes: Span<UInt8>) -> Bool {
@@ -189,6 +197,7 @@ private struct ExtensionNames {
             for other in list where equal(other, name, in: bytes) { return false }
             list.append(name)
             guard list.count == Self.longestList else { return true }
+            packed.reserveCapacity(byteCount / Self.leastBytes)
             for other in list { _ = hash(other, in: bytes) }
             return true
         }

@@ -38,7 +38,7 @@ for target in "${targets[@]}"; do
     echo "fuzzing $target"
     # Swift's own backtracer would swallow the crash that libFuzzer is to keep.
     SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=$options "$work/release/$target" \
-        -max_total_time="$seconds" -max_len="$length" -timeout="$timeout" -rss_limit_mb=1024 -malloc_limit_mb=256 \
+        -max_total_time="$seconds" -max_len="$length" -timeout="$timeout" -rss_limit_mb=1024 -detect_leaks=0 \
         -print_final_stats=1 -artifact_prefix="$work/$target/" "$work/$target/corpus" "$seeds/$target" \
         >"$work/$target/log" 2>&1 || {
         failures=$((failures + 1))

@@ -14,9 +14,14 @@ struct CertificateSource {
         "R", "A", "B", "C", "a", .empty, TestName(.teletex(TestPKI.OID.commonName, [0xe4, 0x41])),
         TestName(.utf8(TestPKI.OID.country, "x"), .utf8(TestPKI.OID.emailAddress, "u@a.test")),
     ]
-    private static let keys: [TestKey] = [
-        .p256(1), .p256(2), .p256(3), .p384(4), .rsa2048, .ed25519(5), .rsa1024, .secp256k1(6),
-    ]
+    // Encoded once: to make them each time would take longer than the search.
+    private static let encodedNames = names.map(\.der)
+    private static let keys = [
+        TestKey.p256(1), .p256(2), .p256(3), .p384(4), .rsa2048, .ed25519(5), .rsa1024, .secp256k1(6),
+    ].map(\.spki)
+    private static let good = SigningScheme.ecdsa(.sha256)
+    private static let goodIdentifier = good.algorithmIdentifier
+    private static let weakIdentifier = SigningScheme.rsa(.sha1).algorithmIdentifier
     private static let texts = ["a.test", ".a.test", "b.a.test", "u@a.test", "x://a.test/", "", "*.a.test", "R"]
 
     /// Different ones, as the registry hands them on.
@@ -30,9 +35,8 @@ struct CertificateSource {
     }
 
     mutating func certificate() -> Certificate? {
-        let (subject, issuer) = (pieces.pick(Self.names), pieces.pick(Self.names))
-        let key = pieces.pick(Self.keys)
-        var recipe = CertificateRecipe(issuer: issuer.der, subject: subject.der, spki: key.spki)
+        let (subject, issuer) = (pieces.pick(Self.encodedNames), pieces.pick(Self.encodedNames))
+        var recipe = CertificateRecipe(issuer: issuer, subject: subject, spki: pieces.pick(Self.keys))
         recipe.serial = [pieces.byte() & 0x7f]
         let kind = pieces.byte()
         if kind & 0x0f == 1 { recipe.setValidity(0, TestTime.now - 1) }
@@ -40,9 +44,9 @@ struct CertificateSource {
         if kind & 0x0f == 3 { recipe.makeVersion1() }
         if kind & 0x10 == 0 { recipe.extensions.append(.basicConstraints()) }
         for _ in 0..<kind >> 5 { recipe.extensions.append(anExtension()) }
-        let scheme = kind & 0x0f == 4 ? SigningScheme.rsa(.sha1) : .ecdsa(.sha256)
-        var der = DER.sequence(
-            recipe.tbs(scheme: scheme), scheme.algorithmIdentifier, DER.bitString([pieces.byte()]))
+        let identifier = kind & 0x0f == 4 ? Self.weakIdentifier : Self.goodIdentifier
+        recipe.innerAlgorithm = identifier
+        var der = DER.sequence(recipe.tbs(scheme: Self.good), identifier, DER.bitString([pieces.byte()]))
         for _ in 0..<max(0, pieces.number(below: 8) - 5) {
             der[(Int(pieces.byte()) << 8 | Int(pieces.byte())) % der.count] = pieces.byte()
         }

@@ -8,7 +8,8 @@ import TestPKI
 @testable import RegistryStore
 @testable import TTRPC
 
-/// Writes the corpora that the fuzzers begin with: `Seeds FOLDER`. They follow from TestPKI alone.
+/// Writes the corpora that the fuzzers begin with: `Seeds FOLDER`. They follow from TestPKI alone, but for what is random in
+/// signatures.
 @main struct Seeds {
     static func main() throws {
         let folder = CommandLine.arguments.count > 1 ? CommandLine.arguments[1] : "Corpora"
