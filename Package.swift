@@ -18,11 +18,12 @@ let embeddedSettings: [SwiftSetting] =
     settings + [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])]
 
 // Without a list of what a library shows, the runtime's own functions would be seen by the whole process.
-func embeddedLinking(exports: String, _ more: [String]) -> [LinkerSetting] {
+func embeddedLinking(exports: String, _ more: [String], release: [String] = []) -> [LinkerSetting] {
     let options = ["--gc-sections", "--version-script=\(Context.packageDirectory)/\(exports)"] + more
     return [
         .unsafeFlags(
-            ["-enable-experimental-feature", "Embedded", "-wmo"] + options.flatMap { ["-Xlinker", $0] })
+            ["-enable-experimental-feature", "Embedded", "-wmo"] + options.flatMap { ["-Xlinker", $0] }),
+        .unsafeFlags(release.flatMap { ["-Xlinker", $0] }, .when(configuration: .release)),
     ]
 }
 
@@ -113,7 +114,9 @@ let package = Package(
             name: "CaregExports", dependencies: ["careg"], path: "Sources/careg/exports", exclude: ["careg.map"],
             swiftSettings: embeddedSettings,
             linkerSettings: embeddedLinking(
-                exports: "Sources/careg/exports/careg.map", ["-z", "defs", "-soname=libcareg.so"])),
+                exports: "Sources/careg/exports/careg.map", ["-soname=libcareg.so"],
+                // In debug a sanitizer's own functions are found when the library is loaded.
+                release: ["-z", "defs"])),
         .target(
             name: "MosquittoCareg", dependencies: ["careg", "CCareg", "CMosquitto"], exclude: ["exports.map"],
             swiftSettings: embeddedSettings,

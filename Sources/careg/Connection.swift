@@ -1,6 +1,5 @@
 internal import CCareg
 internal import CCaregSystem
-internal import Synchronization
 
 /// How an exchange with the daemon ended.
 enum ExchangeOutcome {
@@ -36,10 +35,8 @@ enum ExchangeOutcome {
     }
 }
 
-/// One connection to broker.sock, used by one caller at a time.
+/// One connection to broker.sock. Who has taken it, and nobody else, looks at it.
 struct Connection: ~Copyable {
-    /// 1 while a caller has it.
-    private let isTaken = Atomic<UInt32>(0)
     /// Plus 1; 0: closed.
     private var descriptor: CInt = 0
     /// Streams that were begun; ids are odd, and begin anew with a connection.
@@ -47,12 +44,6 @@ struct Connection: ~Copyable {
 
     private static let responseType: UInt8 = 2
     private static let frameHeadBytes = 10
-
-    func tryTaking() -> Bool {
-        isTaken.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).exchanged
-    }
-
-    func giveBack() { isTaken.store(0, ordering: .releasing) }
 
     var isOpen: Bool { descriptor != 0 }
 

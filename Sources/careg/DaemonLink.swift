@@ -11,6 +11,8 @@ internal import Synchronization
     private let state: UnsafeMutablePointer<LinkState>
     /// Counts connections that became free: what waiting callers wait on.
     private let releases: UnsafeMutablePointer<Atomic<UInt32>>
+    /// Of each connection: 1 while a caller has it.
+    private let taken: UnsafeMutablePointer<Atomic<UInt32>>
     private let connections: UnsafeMutablePointer<Connection>
     /// The connections' descriptors, plus 1: a child closes its copies of the parent's by them. Not wiped.
     private let descriptors: UnsafeMutablePointer<Atomic<CInt>>
@@ -19,6 +21,7 @@ internal import Synchronization
     /// Bytes of the memory that is wiped, and where in it things stand behind the state.
     private static var wipedBytes: Int { 4096 }
     private static var releasesOffset: Int { 512 }
+    private static var takenOffset: Int { 768 }
     private static var connectionOffset: Int { 1024 }
 
     private struct LinkState: ~Copyable {
@@ -53,6 +56,7 @@ internal import Synchronization
         return unsafe DaemonLink(
             state: wiped.assumingMemoryBound(to: LinkState.self),
             releases: (wiped + releasesOffset).assumingMemoryBound(to: Atomic<UInt32>.self),
+            taken: (wiped + takenOffset).assumingMemoryBound(to: Atomic<UInt32>.self),
             connections: (wiped + connectionOffset).assumingMemoryBound(to: Connection.self),
             descriptors: descriptors.assumingMemoryBound(to: Atomic<CInt>.self), buffers: buffers)
     }
@@ -89,6 +93,7 @@ internal import Synchronization
                 // Only this process's copy is closed: the parent's connection lives.
                 closeDescriptor(index)
                 unsafe connections[index].forget()
+                unsafe taken[index].store(0, ordering: .relaxed)
             }
             unsafe state.pointee.isMoving.store(0, ordering: .relaxed)
             unsafe state.pointee.waiters.store(0, ordering: .relaxed)
@@ -214,6 +219,12 @@ internal import Synchronization
 
     // MARK: Free connections
 
+    private func tryTaking(_ index: Int) -> Bool {
+        unsafe taken[index].compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).exchanged
+    }
+
+    private func giveBack(_ index: Int) { unsafe taken[index].store(0, ordering: .releasing) }
+
     /// A connection of this caller's own for a while: an open one before one that is not.
     ///
     /// - Returns: nil where time is over.
@@ -222,15 +233,15 @@ internal import Synchronization
             let seen = unsafe releases.pointee.load(ordering: .acquiring)
             var closed: Int?
             for index in 0..<Limits.connections {
-                guard unsafe connections[index].tryTaking() else { continue }
+                guard tryTaking(index) else { continue }
                 if unsafe connections[index].isOpen {
-                    if let closed { unsafe connections[closed].giveBack() }
+                    if let closed { giveBack(closed) }
                     return index
                 }
                 if closed == nil {
                     closed = index
                 } else {
-                    unsafe connections[index].giveBack()
+                    giveBack(index)
                 }
             }
             if let closed { return closed }
@@ -243,7 +254,7 @@ internal import Synchronization
     }
 
     private func release(_ index: Int) {
-        unsafe connections[index].giveBack()
+        giveBack(index)
         unsafe releases.pointee.add(1, ordering: .sequentiallyConsistent)
         if unsafe state.pointee.waiters.load(ordering: .sequentiallyConsistent) != 0 {
             unsafe careg_system_wake_one(UnsafeRawPointer(releases))

@@ -17,6 +17,17 @@ let productFolder: String = {
     return "."
 }()
 
+/// Whether the library can be loaded into any program: one that a sanitizer has gone through cannot.
+let isLibraryLoadable: Bool = {
+    guard let bytes = try? Data(contentsOf: URL(fileURLWithPath: "\(productFolder)/libcareg.so")) else {
+        // Then the tests say what is missing.
+        return true
+    }
+    let isSanitized = ["__tsan_", "__asan_"].contains { bytes.range(of: Data($0.utf8)) != nil }
+    if isSanitized { print("skipped: libcareg.so was built with a sanitizer, and other programs cannot load it") }
+    return !isSanitized
+}()
+
 let sourceFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
 let packageFolder = sourceFolder.deletingLastPathComponent().deletingLastPathComponent()
 let includeFolder = packageFolder.appendingPathComponent("Sources/careg/include").path

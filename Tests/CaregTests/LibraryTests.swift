@@ -4,7 +4,7 @@ import Testing
 import TrustMap
 
 /// The library as it is delivered: seen from other languages, and by what it shows and needs.
-@Suite struct LibraryTests {
+@Suite(.enabled(if: isLibraryLoadable)) struct LibraryTests {
     private func names(_ library: String, _ options: [String]) throws -> [String] {
         let result = try run("nm", ["-D"] + options + ["\(productFolder)/\(library)"])
         #expect(result.exit == 0, "\(result)")

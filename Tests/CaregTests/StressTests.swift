@@ -6,7 +6,7 @@ import Testing
 import TrustMap
 
 /// Readers of another process while statuses flip, maps grow and are replaced: nobody who is refused is ever let in.
-@Suite struct StressTests {
+@Suite(.enabled(if: isLibraryLoadable)) struct StressTests {
     private static let deviceCount = 96
     private static let pathCount = 4
 

@@ -2,7 +2,10 @@
 // shared memory: a word for each device, of which the lowest two bits say what is so for sure (0: refused, 2: trusted),
 // or that it is being changed (1); the rest counts the changes.
 //
-//     watcher FOLDER LEDGER DEVICES
+//     watcher FOLDER LEDGER DEVICES [FILES]
+//
+// FILES: a folder with 0.der, 1.der, ... ; without it the certificates are texts that the writer knows. One more argument
+// makes it ask the daemon for as long as a second.
 //
 // It ends when the ledger's last word is not 0, and prints what it has seen. An answer that contradicts the ledger is a
 // violation.
@@ -23,8 +26,30 @@ struct seen {
     unsigned long trusted, refused, asked, stale, other, violations;
 };
 
-static size_t certificate(char *text, size_t room, long number) {
-    return (size_t)snprintf(text, room, "device certificate number %ld", number);
+struct certificate {
+    size_t length;
+    uint8_t bytes[4096];
+};
+
+static struct certificate *certificates;
+
+static int read_certificates(const char *folder) {
+    certificates = calloc((size_t)device_count, sizeof(*certificates));
+    for (long number = 0; number < device_count; number++) {
+        struct certificate *certificate = &certificates[number];
+        if (folder == NULL) {
+            certificate->length = (size_t)snprintf(
+                (char *)certificate->bytes, sizeof(certificate->bytes), "device certificate number %ld", number);
+            continue;
+        }
+        char path[4096];
+        snprintf(path, sizeof(path), "%s/%ld.der", folder, number);
+        FILE *file = fopen(path, "rb");
+        if (file == NULL) return 0;
+        certificate->length = fread(certificate->bytes, 1, sizeof(certificate->bytes), file);
+        fclose(file);
+    }
+    return 1;
 }
 
 static uint64_t load(const uint64_t *word) {
@@ -58,9 +83,8 @@ static void *watch(void *argument) {
     while (load(&ledger[device_count]) == 0) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         long device = (long)((state >> 33) % (unsigned long)device_count);
-        char text[64];
-        size_t length = certificate(text, sizeof(text), device);
-        const uint8_t *der = (const uint8_t *)text;
+        size_t length = certificates[device].length;
+        const uint8_t *der = certificates[device].bytes;
         careg_verdict verdict = CAREG_VERDICT_INIT;
         uint32_t reason = 0;
         uint64_t before = load(&ledger[device]);
@@ -85,8 +109,9 @@ static void *watch(void *argument) {
 }
 
 int main(int count_of, char **arguments) {
-    if (count_of != 4) return 64;
+    if (count_of < 4) return 64;
     device_count = atol(arguments[3]);
+    if (!read_certificates(count_of > 4 ? arguments[4] : NULL)) return 66;
     int file = open(arguments[2], O_RDWR);
     size_t bytes = (size_t)(device_count + 1) * sizeof(uint64_t);
     ledger = mmap(NULL, bytes, PROT_READ, MAP_SHARED, file, 0);
@@ -94,7 +119,7 @@ int main(int count_of, char **arguments) {
     careg_options options = CAREG_OPTIONS_INIT;
     options.runtime_dir = arguments[1];
     options.instance = "plant";
-    options.timeout_ms = 20;
+    options.timeout_ms = count_of > 5 ? 1000 : 20;
     options.staleness_ms = 60000;
     if (careg_open(&options, &trust) != 0) return 1;
     puts("ready");
@@ -114,6 +139,7 @@ int main(int count_of, char **arguments) {
         free(seen);
     }
     careg_close(trust);
+    free(certificates);
     printf("trusted %lu refused %lu asked %lu stale %lu other %lu violations %lu\n", all.trusted, all.refused,
            all.asked, all.stale, all.other, all.violations);
     return all.violations != 0;
