@@ -322,10 +322,10 @@ import Testing
     }
 }
 
+/// Names in the order in which they came.
 final class CallNames: Sendable {
-    private let names = NSLock()
-    nonisolated(unsafe) private var kept: [String] = []
+    private let names = Locked<[String]>([])
 
-    func add(_ name: String) { names.withLock { unsafe kept.append(name) } }
-    var list: [String] { names.withLock { unsafe kept } }
+    func add(_ name: String) { names.withLock { $0.append(name) } }
+    var list: [String] { names.withLock { $0 } }
 }

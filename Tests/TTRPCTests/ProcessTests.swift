@@ -6,7 +6,7 @@ import Testing
 
 /// What needs a process of its own: its descriptors, its memory and its processor time are counted. Its exit status tells
 /// which expectation failed.
-@Suite struct ProcessTests {
+@Suite(.enabled(if: !isSanitized, "a sanitizer takes too much of all that")) struct ProcessTests {
     @Test func withoutDescriptorsConnectionsAreClosedAndTheServerGoesOn() async {
         await #expect(processExitsWith: .success) {
             let server = try TestServer()

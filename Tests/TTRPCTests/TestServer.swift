@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import Glibc
 import TTRPC
 
 /// A server with methods that answer, wait, fail and stream, at a socket in a folder of its own.
@@ -33,6 +33,8 @@ final class TestServer: Sendable {
 
     deinit {
         server.shutDown(within: .zero)
+        // The methods have the log, and its calls have the server, which has the methods.
+        calls.removeAll()
         try? FileManager.default.removeItem(at: folder)
     }
 
@@ -91,13 +93,15 @@ final class TestServer: Sendable {
 
 /// The calls that were given to a handler and not answered yet.
 final class CallLog: Sendable {
-    private let calls = Mutex<[ServerCall]>([])
+    private let calls = Locked<[ServerCall]>([])
     private let arrived = DispatchSemaphore(value: 0)
 
     func add(_ call: ServerCall) {
         calls.withLock { $0.append(call) }
         arrived.signal()
     }
+
+    func removeAll() { calls.withLock { $0.removeAll() } }
 
     /// The next call.
     func next(seconds: Double = 10) throws -> ServerCall {
@@ -107,6 +111,21 @@ final class CallLog: Sendable {
         return calls.withLock { $0.removeFirst() }
     }
 }
+
+/// A value behind a lock that the thread sanitizer sees.
+final class Locked<Value: Sendable>: Sendable {
+    private let lock = NSLock()
+    nonisolated(unsafe) private var value: Value
+
+    init(_ value: Value) { unsafe self.value = value }
+
+    func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+        try lock.withLock { try unsafe body(&value) }
+    }
+}
+
+/// Whether a sanitizer is in this process: it slows down time, and takes a lot of memory.
+let isSanitized = unsafe dlsym(nil, "__tsan_init") != nil || dlsym(nil, "__asan_init") != nil
 
 /// Waits until a condition holds, which nothing announces; bounded.
 func eventually(seconds: Double = 10, _ condition: () throws -> Bool) rethrows -> Bool {
