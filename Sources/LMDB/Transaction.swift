@@ -36,10 +36,18 @@ internal import Glibc
         try unsafe walk(handle, table, from: start, body)
     }
 
-    /// The last row whose key is not above `key`, or nil.
-    public func last(_ table: Table, notAbove key: [UInt8]) throws(LMDBError) -> Row? {
-        try unsafe lastRow(handle, table, notAbove: key)
+    /// Where `key` is, or would be.
+    public func place(_ table: Table, of key: [UInt8]) throws(LMDBError) -> Place {
+        try unsafe findPlace(handle, table, of: key)
     }
+}
+
+/// The rows on both sides of a key.
+public struct Place: Sendable {
+    /// The row before the key; nil where it would be the first.
+    public var below: Row?
+    /// The row at the key, or else the one after it; nil where it would be the last.
+    public var next: Row?
 }
 
 /// A key with its value, copied out of the data file.
@@ -159,25 +167,28 @@ private func walk(
     if code != MDB_NOTFOUND { throw LMDBError(code, .cursor) }
 }
 
-private func lastRow(
-    _ transaction: OpaquePointer, _ table: Table, notAbove wanted: [UInt8]
-) throws(LMDBError) -> Row? {
+private func findPlace(_ transaction: OpaquePointer, _ table: Table, of wanted: [UInt8]) throws(LMDBError) -> Place {
     try checkKey(wanted)
     var opened: OpaquePointer?
     try unsafe LMDBError.check(mdb_cursor_open(transaction, table.identifier, &opened), .cursor)
     defer { unsafe mdb_cursor_close(opened) }
     var key = unsafe MDB_val()
     var content = unsafe MDB_val()
+    var place = Place()
     var code = unsafe wanted.withUnsafeBytes { wantedBytes in
         unsafe key = unsafe value(of: wantedBytes)
         return unsafe mdb_cursor_get(opened, &key, &content, MDB_SET_RANGE)
     }
-    if code == MDB_SUCCESS, unsafe bytes(of: key) == wanted {
-        return unsafe Row(key: bytes(of: key), value: bytes(of: content))
+    if code == MDB_SUCCESS {
+        place.next = unsafe Row(key: bytes(of: key), value: bytes(of: content))
+    } else if code != MDB_NOTFOUND {
+        throw LMDBError(code, .cursor)
     }
-    // Past the wanted key, or past the end: one step back.
     code = unsafe mdb_cursor_get(opened, &key, &content, code == MDB_NOTFOUND ? MDB_LAST : MDB_PREV)
-    if code == MDB_NOTFOUND { return nil }
-    try LMDBError.check(code, .cursor)
-    return unsafe Row(key: bytes(of: key), value: bytes(of: content))
+    if code == MDB_SUCCESS {
+        place.below = unsafe Row(key: bytes(of: key), value: bytes(of: content))
+    } else if code != MDB_NOTFOUND {
+        throw LMDBError(code, .cursor)
+    }
+    return place
 }

@@ -89,7 +89,8 @@ extension Registry {
 
     /// RevokeRegistrationCode: INSTANCE_NOT_FOUND, CODE_NOT_FOUND, ARGUMENT_INVALID.
     ///
-    /// - Parameter prefix: the code or its beginning.
+    /// - Parameter prefix: the code or its beginning. Of a beginning longer than what is kept in the clear the rest is not
+    ///   compared, since nothing is kept that would allow it: a whole code is told by its hash.
     public func revokeCode(
         instanceID: String, prefix: String, caller: Caller,
         completion: @escaping @Sendable (Result<CodeView, any Error>) -> Void

@@ -158,19 +158,14 @@ extension Registry {
                 verdict.registered = true
                 verdict.revision = revision
                 completion(.success(verdict))
-            case .success(.known(let record, let revision)):
+            case .success(.reused(let record, let revision)):
                 verdict.revision = revision
                 judgeKnown(record, contentHash: sighting.contentHash, &verdict)
                 completion(.success(verdict))
-            case .success(.changed):
-                // A change was committed between the verdict and its registration: what stands now decides, with a
-                // checker of its own, since this is the writer's thread.
-                completion(
-                    Result {
-                        var again = try self.decide(question, signatures: SignatureVerifier())
-                        if again.sighting != nil { again.verdict.registered = false }
-                        return again.verdict
-                    })
+            case .success(.overtaken):
+                // A change was committed between the verdict and its registration, or the device was registered, perhaps
+                // on another path: what stands now decides, with a checker of its own, since this is the writer's thread.
+                completion(Result { try self.decide(question, signatures: SignatureVerifier()).verdict })
             case .failure(StoreFault.storage(.diskFull)):
                 // The verdict stands; the device registers when it next connects.
                 completion(.success(verdict))
@@ -184,8 +179,10 @@ extension Registry {
 /// What became of a sighting.
 enum RegisteredSighting: Sendable {
     case registered(Revision)
-    case known(DeviceRecord, Revision)
-    case changed
+    /// Another certificate has its signing key and serial number.
+    case reused(DeviceRecord, Revision)
+    /// What it was decided on stands no longer, or the device is known by now.
+    case overtaken
 }
 
 extension CommandContext {
@@ -195,12 +192,12 @@ extension CommandContext {
         guard let ca = try snapshot.ca(sighting.ca), ca.status == .active, ca.deviceRegistration == sighting.mode,
             let instance = try snapshot.instance(sighting.instanceID), instance.number == ca.instance,
             try snapshot.keysAreGood(sighting.path)
-        else { return .changed }
+        else { return .overtaken }
         if let record = try snapshot.device(
             signingKeyHash: sighting.signingKeyHash, serialNumber: sighting.certificate.serialNumber,
             contentHash: sighting.contentHash, of: instance.number)
         {
-            return .known(record, try store.revision())
+            return record.contentHash == sighting.contentHash ? .overtaken : .reused(record, try store.revision())
         }
         let record = try insertDevice(sighting, status: sighting.status, ca: ca, instance: instance)
         return .registered(record.revision)
@@ -241,6 +238,7 @@ extension Snapshot {
 func judgeKnown(_ record: DeviceRecord, contentHash: SHA256Digest, _ verdict: inout Verdict) {
     guard record.contentHash == contentHash else {
         verdict.reason = .deviceSerialReused
+        verdict.validUntil = nil
         verdict.detail =
             "another certificate with this serial number, signed by the same key, is registered: fingerprint "
             + record.fingerprint.hex

@@ -24,8 +24,12 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     }
 
     func get(_ transaction: Transaction, _ key: [UInt8]) throws -> Record? {
-        guard let value = try faulting({ () throws(LMDBError) in try transaction.get(table, key) }) else { return nil }
-        return try open(Row(key: key, value: value))
+        if let value = try faulting({ () throws(LMDBError) in try transaction.get(table, key) }) {
+            return try open(Row(key: key, value: value))
+        }
+        // Found only from the row before it: a damaged key leads astray who looks for it.
+        if let next = try soundPlace(transaction, key).next, next.key == key { throw disorder(at: next) }
+        return nil
     }
 
     /// The row that another table named: its absence is damage.
@@ -80,9 +84,15 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     func scanRows(
         _ transaction: Transaction, prefix: [UInt8], from start: [UInt8]? = nil, _ body: (Row) throws -> Bool
     ) throws {
+        let start = start ?? prefix
+        if !start.isEmpty { _ = try soundPlace(transaction, start) }
         do {
-            try transaction.scan(table, from: start ?? prefix) { row in
-                guard row.key.starts(with: prefix) else { return false }
+            try transaction.scan(table, from: start) { row in
+                guard row.key.starts(with: prefix) else {
+                    // A row whose key was damaged is not where the rows end.
+                    try requireSeal(row)
+                    return false
+                }
                 return try body(row)
             }
         } catch let error as LMDBError {
@@ -91,17 +101,47 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     }
 
     func last(_ transaction: Transaction, notAbove key: [UInt8]) throws -> (key: [UInt8], record: Record)? {
-        guard let row = try faulting({ () throws(LMDBError) in try transaction.last(table, notAbove: key) }) else {
-            return nil
-        }
+        let place = try soundPlace(transaction, key)
+        guard let row = place.next?.key == key ? place.next : place.below else { return nil }
         return (row.key, try open(row))
     }
 
-    func open(_ row: Row) throws -> Record {
-        let content = Array(row.value.dropLast(Self.sealBytes))
-        guard row.value.count >= Self.sealBytes, row.value.suffix(Self.sealBytes).elementsEqual(mark(row.key, content))
+    /// Whether a row's own key leads to it, as those of all rows of a sound table do.
+    func isFound(_ transaction: Transaction, _ row: Row) throws -> Bool {
+        try faulting { () throws(LMDBError) in try transaction.get(table, row.key) } == row.value
+    }
+
+    /// Where a key is or would be, from two rows that are sound and in order.
+    ///
+    /// A damaged key leads a search astray. It then ends beside that very row, or, if the key is in a page that only leads
+    /// to others, where the key does not belong: so that what is missing is believed between sound neighbours only.
+    private func soundPlace(_ transaction: Transaction, _ key: [UInt8]) throws -> Place {
+        let place = try faulting { () throws(LMDBError) in try transaction.place(table, of: key) }
+        if let below = place.below {
+            try requireSeal(below)
+            guard below.key.lexicographicallyPrecedes(key) else { throw disorder(at: below) }
+        }
+        if let next = place.next {
+            try requireSeal(next)
+            guard !next.key.lexicographicallyPrecedes(key) else { throw disorder(at: next) }
+        }
+        return place
+    }
+
+    private func disorder(at row: Row) -> StoreFault {
+        .damaged(table: name, key: row.key, finding: .order)
+    }
+
+    private func requireSeal(_ row: Row) throws(StoreFault) {
+        let content = row.value.dropLast(Self.sealBytes)
+        guard row.value.count >= Self.sealBytes,
+            row.value.suffix(Self.sealBytes).elementsEqual(mark(row.key, content))
         else { throw StoreFault.damaged(table: name, key: row.key, finding: .checksum) }
-        var reader = RecordReader(content)
+    }
+
+    func open(_ row: Row) throws -> Record {
+        try requireSeal(row)
+        var reader = RecordReader(Array(row.value.dropLast(Self.sealBytes)))
         do throws(RecordReader.Malformed) {
             let record = try Record(from: &reader)
             try reader.end()
@@ -114,10 +154,10 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     private func seal(_ key: [UInt8], _ record: Record) -> [UInt8] {
         var writer = RecordWriter()
         record.encode(into: &writer)
-        return writer.bytes + mark(key, writer.bytes)
+        return writer.bytes + mark(key, writer.bytes[...])
     }
 
-    private func mark(_ key: [UInt8], _ content: [UInt8]) -> ArraySlice<UInt8> {
+    private func mark(_ key: [UInt8], _ content: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         var material = Array(name.utf8)
         material.append(0)
         material.append(UInt8(truncatingIfNeeded: key.count >> 8))

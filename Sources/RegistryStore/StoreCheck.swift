@@ -82,6 +82,7 @@ private struct CheckWalk {
             report.rowCount += 1
             do {
                 let record = try table.open(row)
+                if try !table.isFound(snapshot.transaction, row) { add(table, row.key, .order) }
                 try body(&self, row.key, record)
             } catch let fault as StoreFault {
                 guard case .damaged = fault else { throw fault }

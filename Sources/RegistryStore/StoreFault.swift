@@ -15,6 +15,7 @@ public enum StoreFault: Error, Sendable {
         case unexpected = "no other table names it"
         case disagreement = "another table says otherwise of it"
         case counter = "a counter does not fit the rows"
+        case order = "its key is out of order"
         case hashChain = "the chain of hashes is broken"
     }
 }

@@ -247,13 +247,9 @@ import Verification
             }
         }
         #expect(try store.check().isSound)
-        withKnownIssue("check looks up no row by its key in some tables", isIntermittent: true) {
-            #expect(unfound.isEmpty, "not found by check:\n\(unfound.joined(separator: "\n"))")
-        }
+        #expect(unfound.isEmpty, "not found by check:\n\(unfound.joined(separator: "\n"))")
         let lines = mistaken.sorted { $0.key < $1.key }.map { "\($0.key) | \($0.value)" }
-        withKnownIssue("a miss is believed where a neighbour is damaged", isIntermittent: true) {
-            #expect(mistaken.isEmpty, "taken for something else:\n\(lines.joined(separator: "\n"))")
-        }
+        #expect(mistaken.isEmpty, "taken for something else:\n\(lines.joined(separator: "\n"))")
     }
 }
 
