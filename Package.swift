@@ -167,6 +167,7 @@ let package = Package(
             name: "CaregctlTests", dependencies: ["caregctl", "CaregProto", "TrustAnchors", protobuf],
             swiftSettings: settings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["caregd", "caregctl"], swiftSettings: settings),
+            name: "EndToEndTests", dependencies: ["caregd", "caregctl", "Signatures", "TestPKI"],
+            swiftSettings: settings),
     ]
 )

@@ -107,14 +107,7 @@ final class Daemon: Sendable {
     ///
     /// - Parameter descriptors: how many files it may have open; the limit of the tests where it is left out.
     func start(region: String? = nil, descriptors: Int? = nil) throws {
-        let log = unsafe open(logFile, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
-        guard log >= 0 else { throw TestFailure("no log file: errno \(errno)") }
-        defer { close(log) }
-        var command = [program("caregd")] + arguments(region: region)
-        if let descriptors { command = ["prlimit", "--nofile=\(descriptors)", "--"] + command }
-        let child = try ChildProcess(command[0], Array(command.dropFirst()), output: log, errors: log)
-        leftovers.withLock { _ = $0.processes.insert(child.processID) }
-        process.withLock { $0 = child }
+        let child = try launch(region: region, descriptors: descriptors)
         let deadline = Date(timeIntervalSinceNow: 30)
         while !WireClient.accepts(path: adminSocket) {
             // The wait is for the child's end: a daemon that gives up is seen at once.
@@ -126,6 +119,33 @@ final class Daemon: Sendable {
                 throw TestFailure("admin.sock does not accept after 30 s:\n\(self.log.suffix(3000))")
             }
         }
+    }
+
+    /// Starts the daemon and kills it a little later, wherever in its start it is by then.
+    func crashInStart(milliseconds: Int32) throws {
+        let child = try launch(region: nil, descriptors: nil)
+        if child.hasEnded(within: milliseconds) {
+            throw TestFailure("caregd ended at its start:\n\(log.suffix(3000))")
+        }
+        try crash()
+    }
+
+    private func launch(region: String?, descriptors: Int?) throws -> ChildProcess {
+        let log = unsafe open(logFile, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        guard log >= 0 else { throw TestFailure("no log file: errno \(errno)") }
+        defer { close(log) }
+        var command = [program("caregd")] + arguments(region: region)
+        if let descriptors { command = ["prlimit", "--nofile=\(descriptors)", "--"] + command }
+        let child = try ChildProcess(command[0], Array(command.dropFirst()), output: log, errors: log)
+        leftovers.withLock { _ = $0.processes.insert(child.processID) }
+        process.withLock { $0 = child }
+        return child
+    }
+
+    /// Whether the daemon has ended, asked for at most `milliseconds`.
+    func hasEnded(within milliseconds: Int32) throws -> Bool {
+        guard let child = process.withLock({ $0 }) else { throw TestFailure("no daemon runs") }
+        return child.hasEnded(within: milliseconds)
     }
 
     /// Starts the daemon where it is expected to refuse: gives its exit status and what it said.
