@@ -117,7 +117,8 @@ internal import Synchronization
 
     /// Runs `body` in the write transaction and commits. Whatever it throws aborts, and nothing has changed.
     ///
-    /// Waits while another write transaction is open. When it returns, the changes are on disk.
+    /// Waits while another write transaction is open. When it returns, the changes are on disk. A commit that throws
+    /// ``LMDBError/system(errno:operation:)`` leaves it open whether they are.
     public func write<Result>(_ body: (WriteTransaction) throws -> Result) throws -> Result {
         var begun: OpaquePointer?
         try unsafe LMDBError.check(mdb_txn_begin(handle, nil, 0, &begun), .begin)
@@ -131,8 +132,20 @@ internal import Synchronization
             unsafe mdb_txn_abort(handle)
             throw error
         }
-        try unsafe LMDBError.check(mdb_txn_commit(handle), .commit)
+        let code = unsafe mdb_txn_commit(handle)
+        if code != MDB_SUCCESS {
+            // Even for want of room: where the meta page could not be written, nobody knows which one the disk holds.
+            throw isUnusable() ? .system(errno: code, operation: .commit) : LMDBError(code, .commit)
+        }
         return result
+    }
+
+    /// Whether LMDB takes no more write transactions, since it failed to write a meta page.
+    private func isUnusable() -> Bool {
+        var probe: OpaquePointer?
+        let code = unsafe mdb_txn_begin(handle, nil, 0, &probe)
+        if code == MDB_SUCCESS { unsafe mdb_txn_abort(probe) }
+        return code == MDB_PANIC
     }
 
     /// Writes a compacted, consistent copy to a file descriptor. Pins the pages of its snapshot until it returns.
