@@ -168,6 +168,6 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["caregd", "caregctl", "Signatures", "TestPKI"],
-            swiftSettings: settings),
+            exclude: ["Programs"], swiftSettings: settings),
     ]
 )

@@ -105,9 +105,11 @@ final class Daemon: Sendable {
 
     /// Starts the daemon and waits until `admin.sock` accepts.
     ///
-    /// - Parameter descriptors: how many files it may have open; the limit of the tests where it is left out.
-    func start(region: String? = nil, descriptors: Int? = nil) throws {
-        let child = try launch(region: region, descriptors: descriptors)
+    /// - Parameters:
+    ///   - descriptors: how many files it may have open; the limit of the tests where it is left out.
+    ///   - environment: variables beside those of the tests.
+    func start(region: String? = nil, descriptors: Int? = nil, environment: [String: String] = [:]) throws {
+        let child = try launch(region: region, descriptors: descriptors, environment: environment)
         let deadline = Date(timeIntervalSinceNow: 30)
         while !WireClient.accepts(path: adminSocket) {
             // The wait is for the child's end: a daemon that gives up is seen at once.
@@ -123,20 +125,21 @@ final class Daemon: Sendable {
 
     /// Starts the daemon and kills it a little later, wherever in its start it is by then.
     func crashInStart(milliseconds: Int32) throws {
-        let child = try launch(region: nil, descriptors: nil)
+        let child = try launch(region: nil, descriptors: nil, environment: [:])
         if child.hasEnded(within: milliseconds) {
             throw TestFailure("caregd ended at its start:\n\(log.suffix(3000))")
         }
         try crash()
     }
 
-    private func launch(region: String?, descriptors: Int?) throws -> ChildProcess {
+    private func launch(region: String?, descriptors: Int?, environment: [String: String]) throws -> ChildProcess {
         let log = unsafe open(logFile, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
         guard log >= 0 else { throw TestFailure("no log file: errno \(errno)") }
         defer { close(log) }
         var command = [program("caregd")] + arguments(region: region)
         if let descriptors { command = ["prlimit", "--nofile=\(descriptors)", "--"] + command }
-        let child = try ChildProcess(command[0], Array(command.dropFirst()), output: log, errors: log)
+        let child = try ChildProcess(
+            command[0], Array(command.dropFirst()), environment: environment, output: log, errors: log)
         leftovers.withLock { _ = $0.processes.insert(child.processID) }
         process.withLock { $0 = child }
         return child
@@ -161,6 +164,10 @@ final class Daemon: Sendable {
 
     func signalTermination() { process.withLock { $0?.signal(SIGTERM) } }
 
+    /// Waits for a daemon that ends by itself; gives the exit status.
+    func waitForEnd() throws -> Int32 { try end(by: 0) }
+
+    /// - Parameter signal: 0 for none.
     private func end(by signal: Int32) throws -> Int32 {
         guard let child = process.withLock({ $0 }) else { throw TestFailure("no daemon runs") }
         child.signal(signal)
