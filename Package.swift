@@ -152,7 +152,7 @@ let package = Package(
             name: "CaregServerTests",
             dependencies: [
                 "CaregServer", "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Verification",
-                "Signatures", "Certificates", "TTRPC", protobuf, logging, coreMetrics,
+                "Signatures", "Certificates", "TTRPC", "TrustMap", protobuf, logging, coreMetrics,
             ], swiftSettings: settings),
         .testTarget(
             name: "CaregdTests",

@@ -81,6 +81,7 @@ public struct AccessPolicy: Sendable {
 /// The policy in force, which may change while the daemon runs: calls that begin later are judged by the new one.
 final class PolicyInForce: Sendable {
     private let policy: Mutex<AccessPolicy>
+    private let number = Atomic<UInt64>(0)
 
     init(_ policy: AccessPolicy) {
         self.policy = Mutex(policy)
@@ -88,8 +89,14 @@ final class PolicyInForce: Sendable {
 
     var current: AccessPolicy {
         get { policy.withLock { $0 } }
-        set { policy.withLock { $0 = newValue } }
+        set {
+            policy.withLock { $0 = newValue }
+            number.add(1, ordering: .sequentiallyConsistent)
+        }
     }
+
+    /// Counts the policies. To be read before the policy is: what is derived from that holds as long as this stays.
+    var generation: UInt64 { number.load(ordering: .acquiring) }
 }
 
 /// What a caller may, once it was let in.

@@ -35,14 +35,13 @@ public struct CaregServices: Sendable {
     ///   - registryLimits: those that the registry was made with, to be told.
     ///   - clock: the host's clock.
     ///   - metrics: where everything is measured; the daemon may bootstrap it as swift-metrics' backend.
-    ///   - knownDevices: decides a Verify on the thread that read it, where that takes no signature check; nil where it
-    ///     cannot. Must not block.
+    ///   - knownDevices: the devices that are trusted without a look at a table or a signature; nil: none.
     /// - Throws: ``RegistryStore/StoreFault``.
     public init(
         registry: Registry, commits: CommitSignal, facts: DaemonFacts, registryLimits: RegistryLimits,
         limits: ServiceLimits = ServiceLimits(), access: AccessPolicy = AccessPolicy(),
         clock: @escaping @Sendable () -> WallTime, log: Logger, metrics: MetricsRegistry = MetricsRegistry(),
-        sources: StatusSources = StatusSources(), knownDevices: (@Sendable (VerifyQuestion) -> Verdict?)? = nil
+        sources: StatusSources = StatusSources(), knownDevices: (any KnownDevices)? = nil
     ) throws {
         let figures = try registry.figures()
         let measures = ServiceMetrics(metrics, limits: limits)
@@ -59,10 +58,11 @@ public struct CaregServices: Sendable {
         }
         let sampler = MetricsSampler(metrics, status: status)
         let policy = PolicyInForce(access)
+        let knownVerify = knownDevices.map { KnownVerify(devices: $0, policy: policy, metrics: measures) }
         methods = ServiceMethods(policy: policy, journal: journal, workplaces: workplaces).all(
             registry: RegistryService(registry: registry, limits: limits),
             verifier: VerifierService(
-                registry: registry, limits: limits, feed: feed, metrics: measures, knownDevices: knownDevices),
+                registry: registry, limits: limits, feed: feed, metrics: measures, known: knownVerify),
             admin: AdminService(registry: registry, limits: limits, status: status, sampler: sampler),
             backup: BackupService(
                 registry: registry, limits: limits, stateFolder: facts.stateFolder, sources: sources,

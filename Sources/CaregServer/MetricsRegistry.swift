@@ -65,10 +65,20 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
         state.withLock { Array($0.values) }.sorted { $0.description.name < $1.description.name }
     }
 
+    /// A counter, for whoever counts often.
+    func counter(_ name: String, _ dimensions: [(String, String)]) -> CounterSeries {
+        series(name, dimensions, .counter) { _ in CounterSeries() }
+    }
+
+    /// A histogram of times, for whoever measures often.
+    func times(_ name: String, _ dimensions: [(String, String)]) -> HistogramSeries {
+        series(name, dimensions, .histogram(bounds: HistogramSeries.defaultBounds)) { HistogramSeries(description: $0) }
+    }
+
     // MARK: MetricsFactory
 
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        series(label, dimensions, .counter) { _ in CounterSeries() }
+        counter(label, dimensions)
     }
 
     public func makeFloatingPointCounter(
@@ -89,9 +99,7 @@ public final class MetricsRegistry: MetricsFactory, Sendable {
     }
 
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        series(label, dimensions, .histogram(bounds: HistogramSeries.defaultBounds)) {
-            HistogramSeries(description: $0)
-        }
+        times(label, dimensions)
     }
 
     // Prometheus wants a series to stay once it was shown.
@@ -215,8 +223,10 @@ final class HistogramSeries: RecorderHandler, TimerHandler, MetricSeries {
 
     func record(_ value: Int64) { record(Double(value)) }
     func recordNanoseconds(_ duration: Int64) { record(Double(duration) / 1e9) }
+    func record(_ value: Double) { record(value, count: 1) }
 
-    func record(_ value: Double) {
+    /// A value that was measured so many times.
+    func record(_ value: Double, count: Int) {
         var low = 0
         var high = bounds.count
         while low < high {
@@ -224,8 +234,8 @@ final class HistogramSeries: RecorderHandler, TimerHandler, MetricSeries {
             if bounds[middle] < value { low = middle + 1 } else { high = middle }
         }
         state.withLock { state in
-            state.counts[low] += 1
-            state.sum += value
+            state.counts[low] += UInt64(count)
+            state.sum += value * Double(count)
         }
     }
 

@@ -15,9 +15,12 @@ extension Google_Protobuf_Timestamp {
         nanos = Int32(time.milliseconds - seconds * 1_000) * 1_000_000
     }
 
+    /// The years 1 to 9999, in unix seconds.
+    static let expressibleSeconds: ClosedRange<Int64> = -62_135_596_800...253_402_300_799
+
     /// Nil past the year 9999, which a Timestamp cannot tell.
     init?(_ instant: Instant) {
-        guard (-62_135_596_800...253_402_300_799).contains(instant.secondsSince1970) else { return nil }
+        guard Self.expressibleSeconds.contains(instant.secondsSince1970) else { return nil }
         self.init()
         seconds = instant.secondsSince1970
     }

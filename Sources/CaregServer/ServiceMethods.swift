@@ -65,7 +65,8 @@ struct ServiceMethods: Sendable {
             change(.registry, "DeleteDeviceCertificate", registry.deleteDeviceCertificate),
 
             verification(
-                .verifier, "Verify", changes: false, atOnce: verifier.verifyKnown, verifier.verify),
+                .verifier, "Verify", changes: false, inPlace: verifier.known?.handler, atOnce: verifier.verifyKnown,
+                verifier.verify),
             query(.verifier, "ListTrustAnchors", verifier.listTrustAnchors),
             glance(.verifier, "Poll", verifier.poll),
             stream(.verifier, "Watch", verifier.watch),
@@ -121,14 +122,14 @@ struct ServiceMethods: Sendable {
         }
     }
 
-    /// Answered on a verification thread, unless `atOnce` has answered.
+    /// Answered on a verification thread, unless `inPlace` or `atOnce` has answered.
     private func verification<Request: Message, Response: Message>(
-        _ service: ServiceName, _ name: String, changes: Bool,
+        _ service: ServiceName, _ name: String, changes: Bool, inPlace: InPlaceHandler? = nil,
         atOnce: @escaping @Sendable (Request, Call<Response>) throws -> Bool = { _, _ in false },
         _ body: @escaping Verifying<Request, Response>
     ) -> TTRPC.Method {
         let pool = workplaces.verification
-        return unary(service, name, changes: changes) { wire, context in
+        return unary(service, name, changes: changes, inPlace: inPlace) { wire, context in
             let call = Call<Response>(wire: wire, context: context)
             call.attempt {
                 let request: Request = try decode(wire.payload)
@@ -141,10 +142,10 @@ struct ServiceMethods: Sendable {
     }
 
     private func unary(
-        _ service: ServiceName, _ name: String, changes: Bool,
+        _ service: ServiceName, _ name: String, changes: Bool, inPlace: InPlaceHandler? = nil,
         _ body: @escaping @Sendable (ServerCall, CallContext) -> Void
     ) -> TTRPC.Method {
-        TTRPC.Method(service: service.rawValue, name: name, kind: .unary) { wire in
+        TTRPC.Method(service: service.rawValue, name: name, kind: .unary, inPlace: inPlace) { wire in
             admit(wire, to: service, name, changes: changes, body)
         }
     }

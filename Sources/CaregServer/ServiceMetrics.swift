@@ -10,9 +10,11 @@ final class ServiceMetrics: Sendable {
     /// The label of instances beyond those that are told apart.
     static let otherInstances = "other"
 
-    private struct CallKey: Hashable {
-        let method: String
-        let status: Int32
+    /// What is measured of one method.
+    private struct Calls {
+        let times: HistogramSeries
+        /// By gRPC code, the first one that came first: most calls end in one or two ways.
+        var counters: [(status: Int32, counter: CounterSeries)] = []
     }
 
     private struct VerdictKey: Hashable {
@@ -21,9 +23,9 @@ final class ServiceMetrics: Sendable {
     }
 
     private struct Lazy {
-        var calls: [CallKey: Counter] = [:]
-        var durations: [String: Timer] = [:]
-        var verdicts: [VerdictKey: Counter] = [:]
+        /// By the methods' places in the server's table.
+        var calls: [Calls?] = []
+        var verdicts: [VerdictKey: CounterSeries] = [:]
         var instances: Set<String> = []
         var lastRevision: Revision?
     }
@@ -42,31 +44,35 @@ final class ServiceMetrics: Sendable {
         faults = Counter(label: "careg_faults_total", factory: registry)
     }
 
-    /// A call of a known method has ended. On an event-loop thread.
+    /// A call of a known method has ended, or several have. On an event-loop thread.
     func count(_ record: CallRecord) {
-        let (counter, timer) = lazy.withLock { lazy in
-            let key = CallKey(method: record.method, status: record.status)
-            let counter =
-                lazy.calls[key]
-                ?? Counter(
-                    label: "careg_calls_total",
-                    dimensions: [("method", record.method), ("code", Self.name(ofCode: record.status))],
-                    factory: registry)
-            lazy.calls[key] = counter
-            let timer =
-                lazy.durations[record.method]
-                ?? Timer(
-                    label: "careg_call_duration_seconds", dimensions: [("method", record.method)], factory: registry)
-            lazy.durations[record.method] = timer
-            return (counter, timer)
+        let (counter, times) = lazy.withLock { lazy in
+            let index = record.methodIndex
+            while lazy.calls.count <= index { lazy.calls.append(nil) }
+            let times =
+                lazy.calls[index]?.times
+                ?? registry.times("careg_call_duration_seconds", [("method", record.method)])
+            if lazy.calls[index] == nil { lazy.calls[index] = Calls(times: times) }
+            if let known = lazy.calls[index]?.counters.first(where: { $0.status == record.status }) {
+                return (known.counter, times)
+            }
+            let counter = registry.counter(
+                "careg_calls_total", [("method", record.method), ("code", Self.name(ofCode: record.status))])
+            lazy.calls[index]?.counters.append((record.status, counter))
+            return (counter, times)
         }
-        counter.increment()
-        timer.recordNanoseconds(record.durationNanoseconds)
+        counter.increment(by: Int64(record.count))
+        times.record(Double(record.durationNanoseconds) / 1e9, count: record.count)
     }
 
     /// A verdict was told.
     func count(_ reason: VerdictReason, instanceID: String) {
-        let counter = lazy.withLock { lazy in
+        counter(of: reason, instanceID: instanceID).increment(by: 1)
+    }
+
+    /// What counts an instance's verdicts of a reason.
+    func counter(of reason: VerdictReason, instanceID: String) -> CounterSeries {
+        lazy.withLock { lazy in
             // Names that callers make up are no labels.
             var instance = reason == .instanceUnknown ? "" : instanceID
             if !instance.isEmpty, !lazy.instances.contains(instance) {
@@ -77,15 +83,12 @@ final class ServiceMetrics: Sendable {
                 }
             }
             let key = VerdictKey(instance: instance, reason: reason)
-            let counter =
-                lazy.verdicts[key]
-                ?? Counter(
-                    label: "careg_verdicts_total",
-                    dimensions: [("instance", instance), ("reason", Self.name(of: reason))], factory: registry)
+            if let known = lazy.verdicts[key] { return known }
+            let counter = registry.counter(
+                "careg_verdicts_total", [("instance", instance), ("reason", Self.name(of: reason))])
             lazy.verdicts[key] = counter
             return counter
         }
-        counter.increment()
     }
 
     /// A call was refused.

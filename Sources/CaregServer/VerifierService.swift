@@ -12,15 +12,15 @@ struct VerifierService: Sendable {
     let limits: ServiceLimits
     let feed: ChangeFeed
     let metrics: ServiceMetrics
-    /// What is decided on the thread that read the frame; nil where it cannot be.
-    let knownDevices: (@Sendable (VerifyQuestion) -> Verdict?)?
+    /// What is decided without a look at a table; nil where no trust map is kept.
+    let known: KnownVerify?
 
     // MARK: Verify
 
     /// The fast lane: answers where no signature has to be checked, or refuses. False where the call waits for a thread.
     func verifyKnown(_ request: Careg_V1_VerifyRequest, _ call: Call<Careg_V1_VerifyResponse>) throws -> Bool {
         let question = try question(request, call)
-        guard let verdict = try knownDevices?(question) ?? registry.verifyAtOnce(question) else { return false }
+        guard let verdict = try known?.verdict(on: question) ?? registry.verifyAtOnce(question) else { return false }
         tell(verdict, question, call)
         return true
     }

@@ -79,14 +79,18 @@ extension Certificate {
     /// The serial number alone, of a certificate that was read before: nothing else is looked at.
     public static func serialNumber(inKnown der: [UInt8]) -> SerialNumber? {
         let bytes = der.span
+        return serialNumberContents(inKnown: bytes).map { SerialNumber(derContents: bytes.copy($0)) }
+    }
+
+    /// Where the contents of the serial number's INTEGER stand, in a certificate that was read before.
+    public static func serialNumberContents(inKnown bytes: Span<UInt8>) -> Range<Int>? {
         var file = DERReader(0..<bytes.count, .certificate)
         guard let outer = try? file.next(bytes, tag: DERTag.sequence) else { return nil }
         var certificate = file.inside(outer)
         guard let tbs = try? certificate.next(bytes, tag: DERTag.sequence) else { return nil }
         var fields = certificate.inside(tbs, .serialNumber)
         if fields.peek(bytes) == DERTag.constructedContext(0) { _ = try? fields.next(bytes) }
-        guard let serial = try? fields.integer(bytes) else { return nil }
-        return SerialNumber(derContents: bytes.copy(serial))
+        return try? fields.integer(bytes)
     }
 }
 

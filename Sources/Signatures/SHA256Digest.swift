@@ -14,8 +14,13 @@ public struct SHA256Digest: Hashable, Sendable {
 
     /// The digest of some bytes.
     public init(hashing message: ArraySlice<UInt8>) {
+        self.init(hashing: message.span)
+    }
+
+    /// The digest of some bytes, where they stand. Its state is on the stack: nothing is allocated.
+    public init(hashing message: Span<UInt8>) {
         var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
-        // Safe: reads the slice and writes 32 bytes into the temporary, for the duration of the calls.
+        // Safe: reads the span and writes 32 bytes into the temporary, for the duration of the calls.
         unsafe message.withUnsafeBufferPointer { source in
             unsafe withUnsafeTemporaryAllocation(byteCount: Self.byteCount, alignment: 8) { target in
                 var context = SHA256_CTX()
@@ -50,6 +55,11 @@ public struct SHA256Digest: Hashable, Sendable {
             }
             count = Self.byteCount
         }
+    }
+
+    /// The bytes as four words, the first byte in each the lowest one.
+    public var littleEndianWords: (UInt64, UInt64, UInt64, UInt64) {
+        (words[0].byteSwapped, words[1].byteSwapped, words[2].byteSwapped, words[3].byteSwapped)
     }
 
     /// 64 lowercase hex digits.

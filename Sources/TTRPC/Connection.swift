@@ -32,6 +32,8 @@ final class Connection: @unchecked Sendable {
     let peer: PeerCredentials
     let label: String
     let usesReserve: Bool
+    /// The peer, for handlers that answer in place.
+    let caller: InPlaceCaller
 
     var state: ConnectionState<ServerCall>
     var phase = Phase.open
@@ -58,6 +60,8 @@ final class Connection: @unchecked Sendable {
     var countedUnsent = 0
     /// Posted answers that were applied since the last flush, in bytes.
     var appliedBytes = 0
+    /// Calls of one method that were answered in place since the last flush, and are not told yet.
+    private var answered = (method: 0, count: 0)
     /// Answers that wait to be made, the first one first.
     var roomWaiters: [RoomWaiter] = []
     /// It waits until all connections together leave less unsent.
@@ -91,6 +95,7 @@ final class Connection: @unchecked Sendable {
         self.peer = peer
         self.label = label
         self.usesReserve = usesReserve
+        caller = InPlaceCaller(peer: peer, listener: label)
         state = ConnectionState(limits: loop.server.limits, methods: loop.server.methods)
     }
 
@@ -245,7 +250,7 @@ final class Connection: @unchecked Sendable {
                     pause = .budget
                     return
                 }
-            case .call(let request): loop.dispatch(request, on: self)
+            case .call(let request): loop.dispatch(request, input, on: self)
             case .refuse(let stream, let failure):
                 loop.server.refusedRequests.add(1, ordering: .relaxed)
                 append(loop.server.failure(failure), on: stream)
@@ -343,6 +348,7 @@ final class Connection: @unchecked Sendable {
     /// Writes what the socket takes.
     func write() {
         guard phase != .closed else { return }
+        tellAnswered()
         while outputStart < output.count {
             let result = unsafe output.withUnsafeBytes { bytes in
                 // Safe: the rest of the array, for the duration of the call.
@@ -355,8 +361,9 @@ final class Connection: @unchecked Sendable {
             outputNanoseconds = loop.now
         }
         if outputStart == output.count {
-            loop.keepSpareBuffer(output)
-            output = []
+            // Taken out first: a buffer that two hold cannot be emptied in place.
+            let buffer = exchange(&output, with: [])
+            loop.keepSpareBuffer(buffer)
             outputStart = 0
         } else if outputStart > ServerLimits.spareBufferBytes {
             output.removeFirst(outputStart)
@@ -379,6 +386,19 @@ final class Connection: @unchecked Sendable {
             appliedBytes = 0
         }
         if change != 0 { loop.server.changeUnsent(by: change) }
+    }
+
+    /// A call was answered in place.
+    func noteAnswered(_ method: Int) {
+        if answered.count > 0, answered.method != method { tellAnswered() }
+        answered = (method, answered.count + 1)
+    }
+
+    /// Tells what was answered in place, before the peer reads it.
+    private func tellAnswered() {
+        guard answered.count > 0 else { return }
+        loop.record(answered.method, count: answered.count, since: inputNanoseconds)
+        answered.count = 0
     }
 
     /// The end of a turn: writes, tells who waits for room, and looks whether all is done.

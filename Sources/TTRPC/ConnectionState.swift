@@ -24,13 +24,27 @@ struct ConnectionState<Call> {
         let stream: UInt32
         /// The index in the method table.
         let method: Int
-        let payload: [UInt8]
+        /// Where the payload stands: in the frame's data, where that came in parts, else in the input.
+        let payloadRange: Range<Int>
+        /// The frame's data, where it came in parts.
+        let data: [UInt8]?
         /// 0 where there is none; a negative one has expired already.
         let timeoutNanoseconds: Int64
         /// What it counts for in the budget of requests in flight, in bytes.
         let byteCount: Int
         /// Whether the client may still send Data frames on the stream.
         let isOpen: Bool
+
+        /// Gives the payload where it stands.
+        ///
+        /// - Parameter input: what the request was read from.
+        func withPayload<Result>(in input: Span<UInt8>, _ body: (Span<UInt8>) -> Result) -> Result {
+            if let data { return body(data.span.extracting(payloadRange)) }
+            return body(input.extracting(payloadRange))
+        }
+
+        /// A copy of the payload, for whoever keeps it.
+        func payload(in input: Span<UInt8>) -> [UInt8] { withPayload(in: input) { $0.bytes(0..<$0.count) } }
     }
 
     private struct InFlight {
@@ -62,6 +76,8 @@ struct ConnectionState<Call> {
     private var unfinished: [UInt8] = []
     private var inFlight: [UInt32: InFlight] = [:]
     private var streamsInFlight = 0
+    /// The method that was called last: most connections call one.
+    private var lastMethod: Int?
 
     init(limits: ServerLimits, methods: MethodTable) {
         self.limits = limits
@@ -124,7 +140,7 @@ struct ConnectionState<Call> {
                 unfinished = []
                 reading = .header
                 heldBytes -= header.length
-                return decode(header, data.span, 0..<data.count)
+                return decode(header, data.span, 0..<data.count, data: data)
             case .header:
                 guard let action = frame(input, &position) else { continue }
                 return action
@@ -162,7 +178,7 @@ struct ConnectionState<Call> {
         guard case .header = reading else { return nil }
         if input.count - start >= header.length {
             position = start + header.length
-            return decode(header, input, start..<position)
+            return decode(header, input, start..<position, data: nil)
         }
         heldBytes += header.length
         unfinished.reserveCapacity(header.length)
@@ -181,7 +197,7 @@ struct ConnectionState<Call> {
             reading = .skipping(header.length)
             return header.type == FrameHeader.data ? data(header) : nil
         }
-        if inFlight[stream] != nil {
+        if !inFlight.isEmpty, inFlight[stream] != nil {
             reading = .skipping(header.length)
             return ended(stream, "stream id \(stream) is in flight")
         }
@@ -220,14 +236,21 @@ struct ConnectionState<Call> {
         end(stream).map { .end(stream: stream, $0, .streamInvalid(why)) }
     }
 
-    private func decode(_ header: FrameHeader, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Action {
+    private mutating func method(_ service: Span<UInt8>, _ name: Span<UInt8>) -> Int? {
+        if let lastMethod, methods.method(lastMethod, is: service, name) { return lastMethod }
+        guard let method = methods.index(service: service, name: name) else { return nil }
+        lastMethod = method
+        return method
+    }
+
+    private mutating func decode(
+        _ header: FrameHeader, _ bytes: Span<UInt8>, _ range: Range<Int>, data: [UInt8]?
+    ) -> Action {
         let stream = header.stream
         guard let envelope = try? RequestEnvelope(bytes, range) else {
             return .refuse(stream: stream, .requestMalformed)
         }
-        let method = methods.index(
-            service: bytes.extracting(envelope.service), name: bytes.extracting(envelope.method))
-        guard let method else {
+        guard let method = method(bytes.extracting(envelope.service), bytes.extracting(envelope.method)) else {
             guard let service = bytes.text(envelope.service), let name = bytes.text(envelope.method) else {
                 return .refuse(stream: stream, .requestMalformed)
             }
@@ -238,7 +261,7 @@ struct ConnectionState<Call> {
         guard header.length <= longest else { return .refuse(stream: stream, .requestTooLarge(limit: longest)) }
         return .call(
             Request(
-                stream: stream, method: method, payload: bytes.bytes(envelope.payload),
+                stream: stream, method: method, payloadRange: envelope.payload, data: data,
                 timeoutNanoseconds: envelope.timeoutNanoseconds, byteCount: header.length,
                 isOpen: header.flags & FrameHeader.remoteClosed == 0))
     }

@@ -60,6 +60,38 @@ enum AnswerFrame {
         return true
     }
 
+    /// Room for a frame's header, and the tag and length of a payload before it.
+    static let headerBytes = 16
+
+    /// A Response whose payload stands at ``headerBytes`` of a buffer; what comes before it is written there first, so
+    /// that all is copied at once.
+    static func appendResponse(
+        in buffer: UnsafeMutableBufferPointer<UInt8>, payloadBytes: Int, stream: UInt32, to output: inout [UInt8]
+    ) {
+        precondition(payloadBytes < 1 << 14 && headerBytes + payloadBytes <= buffer.count)
+        var start = headerBytes
+        func prepend(_ byte: UInt8) {
+            start -= 1
+            // Safe: 13 bytes at most come before the payload.
+            unsafe buffer[start] = byte
+        }
+        if payloadBytes > 0 {
+            if payloadBytes >= 0x80 {
+                prepend(UInt8(payloadBytes >> 7))
+                prepend(UInt8(payloadBytes & 0x7f | 0x80))
+            } else {
+                prepend(UInt8(payloadBytes))
+            }
+            prepend(0x12)
+        }
+        let length = UInt32(headerBytes - start + payloadBytes)
+        prepend(0)
+        prepend(FrameHeader.response)
+        for shift: UInt32 in [0, 8, 16, 24] { prepend(UInt8(truncatingIfNeeded: stream >> shift)) }
+        for shift: UInt32 in [0, 8, 16, 24] { prepend(UInt8(truncatingIfNeeded: length >> shift)) }
+        unsafe output.append(contentsOf: UnsafeBufferPointer(rebasing: buffer[start..<headerBytes + payloadBytes]))
+    }
+
     /// A Response with a status. One that is too long for a frame loses its details, and then the end of its message.
     static func appendFailure(_ failure: RPCFailure, stream: UInt32, limit: Int, to output: inout [UInt8]) {
         var status = encoded(failure)

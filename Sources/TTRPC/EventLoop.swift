@@ -42,6 +42,8 @@ internal import Synchronization
     private let inbox = Mutex(Inbox())
     private let thread = Atomic<UInt>(0)
     private let input: UnsafeMutableRawBufferPointer
+    /// Where one answer is made before it is appended to its connection's: room for the frame's header, and the payload.
+    private let scratch: UnsafeMutableBufferPointer<UInt8>
 
     private(set) var now: Int64 = 0
     private(set) var isDraining = false
@@ -65,6 +67,7 @@ internal import Synchronization
         epoll = cepoll_create()
         wake = cepoll_eventfd_create()
         unsafe input = .allocate(byteCount: ServerLimits.readBytes, alignment: 16)
+        unsafe scratch = .allocate(capacity: AnswerFrame.headerBytes + Method.inPlaceAnswerBytes)
         guard epoll >= 0 else { throw .system(operation: "epoll_create1", errno: -epoll) }
         guard wake >= 0 else { throw .system(operation: "eventfd", errno: -wake) }
         let result = cepoll_add(epoll, wake, UInt32(cepoll_readable), Self.wakeToken)
@@ -73,6 +76,7 @@ internal import Synchronization
 
     deinit {
         unsafe input.deallocate()
+        unsafe scratch.deallocate()
         if epoll >= 0 { cepoll_close(epoll) }
         if wake >= 0 { cepoll_close(wake) }
     }
@@ -239,11 +243,19 @@ internal import Synchronization
 
     // MARK: Calls
 
-    func dispatch(_ request: ConnectionState<ServerCall>.Request, on connection: Connection) {
+    func dispatch(
+        _ request: ConnectionState<ServerCall>.Request, _ input: Span<UInt8>, on connection: Connection
+    ) {
         if isDraining { return connection.append(server.failure(.shuttingDown), on: request.stream) }
+        if request.timeoutNanoseconds >= 0, let handler = server.methods.inPlace[request.method],
+            answer(request, input, by: handler, on: connection)
+        {
+            return connection.noteAnswered(request.method)
+        }
         let method = server.methods.methods[request.method]
         let start = server.observe == nil ? 0 : cepoll_monotonic_nanoseconds()
-        let call = ServerCall(request, method, on: connection, startNanoseconds: start)
+        let call = ServerCall(
+            request, payload: request.payload(in: input), method, on: connection, startNanoseconds: start)
         if request.timeoutNanoseconds < 0 {
             let refusal = server.failure(.deadlineExceeded)
             connection.append(refusal, on: request.stream)
@@ -259,6 +271,33 @@ internal import Synchronization
         if call.expiryNanoseconds > 0 {
             setTimer(at: call.expiryNanoseconds, token: connection.token, stream: request.stream)
         }
+    }
+
+    /// False where the handler has no answer.
+    private func answer(
+        _ request: ConnectionState<ServerCall>.Request, _ input: Span<UInt8>, by handler: InPlaceHandler,
+        on connection: Connection
+    ) -> Bool {
+        let room = unsafe UnsafeMutableBufferPointer(rebasing: scratch[AnswerFrame.headerBytes...])
+        var answer = unsafe OutputSpan(buffer: room, initializedCount: 0)
+        let isAnswered = request.withPayload(in: input) { handler($0, connection.caller, &answer) }
+        // Safe: the span does not outlive its buffer, and nobody else uses that meanwhile.
+        let count = unsafe answer.finalize(for: room)
+        guard isAnswered else { return false }
+        connection.takeSpareBuffer()
+        unsafe AnswerFrame.appendResponse(
+            in: scratch, payloadBytes: count, stream: request.stream, to: &connection.output)
+        return true
+    }
+
+    /// Calls that were answered in place are told together.
+    func record(_ method: Int, count: Int, since nanoseconds: Int64) {
+        guard let observe = server.observe else { return }
+        let name = server.methods.methods[method]
+        observe(
+            CallRecord(
+                service: name.service, method: name.name, methodIndex: method, status: 0,
+                durationNanoseconds: cepoll_monotonic_nanoseconds() - nanoseconds, count: count))
     }
 
     /// Takes an answer of a call's owner, where the call still waits for one.
@@ -315,7 +354,7 @@ internal import Synchronization
         guard let observe = server.observe else { return }
         observe(
             CallRecord(
-                service: call.service, method: call.method, status: status,
+                service: call.service, method: call.method, methodIndex: call.methodIndex, status: status,
                 durationNanoseconds: cepoll_monotonic_nanoseconds() - call.startNanoseconds))
     }
 

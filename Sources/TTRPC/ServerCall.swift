@@ -29,6 +29,8 @@ public final class ServerCall: Sendable {
     let expiryNanoseconds: Int64
     let stream: UInt32
     let kind: Method.Kind
+    /// The method's place in the table.
+    let methodIndex: Int
     let connection: Connection
     /// When the whole request was there, on the monotonic clock; 0 where nobody observes.
     let startNanoseconds: Int64
@@ -53,10 +55,11 @@ public final class ServerCall: Sendable {
     private let callbacks = Mutex(Callbacks())
 
     init(
-        _ request: ConnectionState<ServerCall>.Request, _ method: Method, on connection: Connection,
+        _ request: ConnectionState<ServerCall>.Request, payload: [UInt8], _ method: Method, on connection: Connection,
         startNanoseconds: Int64
     ) {
-        payload = request.payload
+        self.payload = payload
+        methodIndex = request.method
         peer = connection.peer
         listener = connection.label
         service = method.service

@@ -20,19 +20,27 @@ public struct ServerStatistics: Hashable, Sendable {
     public init() {}
 }
 
-/// One call of a known method that has ended.
+/// A call of a known method that has ended; or several that were answered in place, one right after the other.
 public struct CallRecord: Hashable, Sendable {
     public let service: String
     public let method: String
+    /// The method's place among those that the server was made with.
+    public let methodIndex: Int
     /// The gRPC code's number: 0 for success, 1 (CANCELLED) where the connection was gone before the answer.
     public let status: Int32
-    /// From the whole request to the answer.
+    /// From the whole request to the answer. Of several calls: from when they were read to when they were all answered.
     public let durationNanoseconds: Int64
+    /// How many calls these are.
+    public let count: Int
 
-    public init(service: String, method: String, status: Int32, durationNanoseconds: Int64) {
+    public init(
+        service: String, method: String, methodIndex: Int, status: Int32, durationNanoseconds: Int64, count: Int = 1
+    ) {
         self.service = service
         self.method = method
+        self.methodIndex = methodIndex
         self.status = status
         self.durationNanoseconds = durationNanoseconds
+        self.count = count
     }
 }

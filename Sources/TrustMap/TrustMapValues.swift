@@ -102,7 +102,21 @@ extension MapFingerprint {
     }
 }
 
+extension MapFingerprint {
+    /// - Parameter words: the digest's bytes, the first one in each word the lowest.
+    public init(littleEndianWords words: (UInt64, UInt64, UInt64, UInt64)) {
+        self.init(word0: words.0, word1: words.1, word2: words.2, word3: words.3)
+    }
+}
+
 extension MapInstanceID {
+    /// nil where the bytes are no instance id.
+    init?(_ bytes: Span<UInt8>) {
+        self.init()
+        for index in bytes.indices where !append(bytes[index]) { return nil }
+        guard length > 0 else { return nil }
+    }
+
     /// nil where the text is no instance id.
     init?(_ text: String) {
         self.init()
@@ -135,12 +149,20 @@ public enum TrustMapFault: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 /// A device that the map trusts at one moment.
-public struct TrustMapTrust: Sendable, Equatable {
+public struct TrustMapTrust: ~Escapable {
     /// SN of the CA record that its path ends at, in text.
-    public var anchorSerialNumber: String
+    public let anchorSerialNumber: Span<UInt8>
     /// Unix seconds: the first moment at which time alone ends it; nil where time does not.
-    public var validUntil: Int64?
-    public var revision: UInt64
+    public let validUntil: Int64?
+    public let revision: UInt64
+
+    /// All fields.
+    @_lifetime(copy anchorSerialNumber)
+    public init(anchorSerialNumber: Span<UInt8>, validUntil: Int64?, revision: UInt64) {
+        self.anchorSerialNumber = anchorSerialNumber
+        self.validUntil = validUntil
+        self.revision = revision
+    }
 }
 
 /// How an addition to the map ended.

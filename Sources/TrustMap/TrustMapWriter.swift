@@ -60,6 +60,8 @@ public final class TrustMapWriter: Sendable {
 
     private let configuration: TrustMapConfiguration
     private let tables: Mutex<MapTables>
+    /// The map that readers are to use. Apart from the tables, so that a question never waits for a change.
+    private let live: Mutex<MapFile>
     /// One growth at a time; the problem that the last one met.
     private let growth = Mutex<(isRunning: Bool, problem: TrustMapFault?)>((false, nil))
 
@@ -84,6 +86,7 @@ public final class TrustMapWriter: Sendable {
             throw error
         }
         tables = Mutex(MapTables(file))
+        live = Mutex(file)
     }
 
     // MARK: Changes
@@ -165,37 +168,51 @@ public final class TrustMapWriter: Sendable {
                 try Self.publish(configuration.path)
             } catch let failure {
                 // Readers of the superseded map ask until a heartbeat has given the larger one its name.
-                tables.adoptSuccessor(isPublished: false)
+                adopt(successor, tables, isPublished: false)
                 return failure
             }
-            tables.adoptSuccessor(isPublished: true)
+            adopt(successor, tables, isPublished: true)
             return nil
         }
         if let failure { throw failure }
         return true
     }
 
+    private func adopt(_ successor: MapFile, _ tables: MapTables, isPublished: Bool) {
+        tables.adoptSuccessor(isPublished: isPublished)
+        live.withLock { $0 = successor }
+    }
+
     // MARK: The daemon's own questions
 
-    /// What readers are told of a device where it is a yes; nil where they are told no, or to ask.
+    /// Looks for a device as readers in other processes do: without waiting for a change that is under way.
     ///
-    /// - Parameter now: unix seconds; nil for the host's clock.
-    public func trust(
-        in fingerprint: MapFingerprint, of instanceID: String, at now: Int64? = nil
-    ) -> TrustMapTrust? {
-        guard let id = MapInstanceID(instanceID) else { return nil }
-        return tables.withLock { tables in
-            let view = tables.current.view
-            guard let instance = view.findInstance(id) else { return nil }
-            let place = MapPlace(slot: view.firstSlot(of: fingerprint, instance: instance), isHint: false)
-            let reading = view.read(fingerprint, instance: instance, at: place, now: now ?? unixSeconds())
-            guard reading.outcome == .decided, reading.reason == TRUST_MAP_WORD_TRUSTED,
-                let serial = unsafe view.serial(ofPath: reading.path)
-            else { return nil }
-            return TrustMapTrust(
-                anchorSerialNumber: unsafe String(decoding: serial, as: UTF8.self),
-                validUntil: reading.validUntil == 0 ? nil : reading.validUntil, revision: reading.revision)
+    /// - Parameters:
+    ///   - instanceID: the bytes of the instance's id.
+    ///   - now: unix seconds; nil for the host's clock.
+    ///   - body: called once where readers are told a yes.
+    /// - Returns: false where they are told no, or to ask.
+    public func withTrust(
+        in fingerprint: MapFingerprint, of instanceID: Span<UInt8>, at now: Int64? = nil,
+        _ body: (borrowing TrustMapTrust) -> Void
+    ) -> Bool {
+        guard let id = MapInstanceID(instanceID) else { return false }
+        let file = live.withLock { $0 }
+        let view = file.view
+        guard let instance = view.findInstance(id) else { return false }
+        let place = MapPlace(slot: view.firstSlot(of: fingerprint, instance: instance), isHint: false)
+        let reading = view.read(fingerprint, instance: instance, at: place, now: now ?? unixSeconds())
+        guard reading.outcome == .decided, reading.reason == TRUST_MAP_WORD_TRUSTED,
+            let serial = unsafe view.serial(ofPath: reading.path)
+        else { return false }
+        // Safe: the text never changes within a file, and the file is mapped as long as it is held.
+        withExtendedLifetime(file) {
+            body(
+                TrustMapTrust(
+                    anchorSerialNumber: unsafe Span(_unsafeElements: serial.bindMemory(to: UInt8.self)),
+                    validUntil: reading.validUntil == 0 ? nil : reading.validUntil, revision: reading.revision))
         }
+        return true
     }
 
     // MARK: For people

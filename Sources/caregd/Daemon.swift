@@ -153,7 +153,7 @@ final class Daemon {
                 facts: DaemonFacts(
                     version: Caregd.version, stateFolder: folders.state, runtimeFolder: folders.runtime),
                 registryLimits: configuration.limits.registry, limits: configuration.limits.services, access: access,
-                clock: clock, log: log, sources: sources, knownDevices: { fastPath.verdict(on: $0) })
+                clock: clock, log: log, sources: sources, knownDevices: fastPath)
         } catch {
             throw StartFailure(error, doing: "the registry cannot be read")
         }

@@ -22,7 +22,7 @@ final class TestDaemon: Sendable {
     init(
         limits: ServiceLimits = ServiceLimits(), access: AccessPolicy = AccessPolicy(),
         sources: StatusSources = StatusSources(),
-        knownDevices: (@Sendable (VerifyQuestion) -> Verdict?)? = nil
+        knownDevices: (any KnownDevices)? = nil
     ) throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "careg-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -52,18 +52,6 @@ import Verification
         #expect(Careg_V1_Reason.allCases.count == VerdictReason.allCases.count + 1)
     }
 
-    @Test func whatTheFastLaneDecidesNeedsNoThread() throws {
-        let asked = Atomic<Int>(0)
-        let daemon = try TestDaemon(knownDevices: { question in
-            asked.add(1, ordering: .relaxed)
-            return question.instanceID == "known" ? Verdict(reason: .deviceInactive) : nil
-        })
-        let client = try daemon.client(.broker)
-        #expect(try client.verify(.with { $0.instanceID = "known" }).verdict.reason == .deviceInactive)
-        #expect(try client.verify(.with { $0.instanceID = "other" }).verdict.reason == .instanceUnknown)
-        #expect(asked.load(ordering: .relaxed) == 2)
-    }
-
     @Test func callsThatWaitForAThreadPastTheirLimitAreRefused() throws {
         var limits = ServiceLimits()
         limits.waitingVerifications = 0

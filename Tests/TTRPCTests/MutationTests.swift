@@ -181,7 +181,8 @@ struct ByteStreams {
                     state.allowance += bytes
                 case .call(let request):
                     let timeout = request.timeoutNanoseconds
-                    done.append("call \(request.stream) \(request.method) \(request.payload) \(timeout)")
+                    done.append(
+                        "call \(request.stream) \(request.method) \(request.payload(in: piece.span)) \(timeout)")
                     count += 1
                     guard count % 3 != 0 else { continue }
                     state.begin(request, request.stream)

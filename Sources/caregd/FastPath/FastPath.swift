@@ -27,6 +27,8 @@ final class FastPath: Mirror {
     private let settings: Settings
     private let logger: Logger
     private let parts: Mutex<[Part]>
+    /// The maps of `parts`, for questions: they do not wait while the parts are being changed.
+    let maps: Mutex<[TrustMapMirror]>
     /// When what failed is tried again: monotonic milliseconds.
     private let retry = Mutex<UInt64>(0)
     private static let retryMilliseconds: UInt64 = 5_000
@@ -35,14 +37,15 @@ final class FastPath: Mirror {
     init(settings: Settings, restrictions: Restrictions, restricted: Set<String>, store: Store, logger: Logger) throws {
         self.settings = settings
         self.logger = logger
-        parts = Mutex(
-            try store.read { snapshot in
-                var parts = [try Self.part(settings, group: nil, scope: .allBut(restricted), snapshot)]
-                for (group, instances) in restrictions.sorted(by: { $0.key < $1.key }) {
-                    parts.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
-                }
-                return parts
-            })
+        let parts = try store.read { snapshot in
+            var parts = [try Self.part(settings, group: nil, scope: .allBut(restricted), snapshot)]
+            for (group, instances) in restrictions.sorted(by: { $0.key < $1.key }) {
+                parts.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
+            }
+            return parts
+        }
+        self.parts = Mutex(parts)
+        maps = Mutex(parts.map(\.map))
         removeLeftovers()
     }
 
@@ -108,6 +111,7 @@ final class FastPath: Mirror {
                 kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
             }
             parts = kept
+            maps.withLock { $0 = kept.map(\.map) }
         }
     }
 
@@ -116,14 +120,6 @@ final class FastPath: Mirror {
         let parts = parts.withLock { $0 }
         for part in parts { part.map.apply(changes, snapshot) }
         for part in parts { part.anchors.apply(changes, snapshot) }
-    }
-
-    /// What the map that holds an instance says of a device, where it is a yes.
-    func trust(in fingerprint: MapFingerprint, of instanceID: String) -> TrustMapTrust? {
-        for part in parts.withLock({ $0 }) {
-            if let trust = part.map.trust(in: fingerprint, of: instanceID) { return trust }
-        }
-        return nil
     }
 
     func heartbeat() {

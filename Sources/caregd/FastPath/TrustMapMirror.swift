@@ -17,6 +17,8 @@ final class TrustMapMirror: Mirror {
     let fileName: String
     private let configuration: TrustMapConfiguration
     private let lock: Mutex<State>
+    /// `State.writer`, for questions: they do not wait for a change that is under way.
+    private let live = Mutex<TrustMapWriter?>(nil)
 
     private struct State {
         var scope: InstanceScope
@@ -127,6 +129,7 @@ final class TrustMapMirror: Mirror {
                     for instance in state.instances.values { update.addInstance(instance.id) }
                 }
                 state.writer = writer
+                live.withLock { $0 = writer }
                 state.problem = nil
                 wantFilling(&state)
             } catch {
@@ -139,14 +142,18 @@ final class TrustMapMirror: Mirror {
     func removeMap() {
         lock.withLock { state in
             state.writer = nil
+            live.withLock { $0 = nil }
             _ = TrustMapWriter.markSuperseded(path: configuration.path)
             try? removeFile(configuration.path)
         }
     }
 
     /// What readers are told of a device where it is a yes.
-    func trust(in fingerprint: MapFingerprint, of instanceID: String) -> TrustMapTrust? {
-        lock.withLock { $0.writer }?.trust(in: fingerprint, of: instanceID)
+    func withTrust(
+        in fingerprint: MapFingerprint, of instanceID: Span<UInt8>, _ body: (borrowing TrustMapTrust) -> Void
+    ) -> Bool {
+        guard let writer = live.withLock({ $0 }) else { return false }
+        return writer.withTrust(in: fingerprint, of: instanceID, body)
     }
 
     func heartbeat() {
