@@ -167,7 +167,7 @@ let package = Package(
             name: "CaregctlTests", dependencies: ["caregctl", "CaregProto", "TrustAnchors", protobuf],
             swiftSettings: settings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["caregd", "caregctl", "Signatures", "TestPKI"],
-            exclude: ["Programs"], swiftSettings: settings),
+            name: "EndToEndTests", dependencies: ["caregd", "caregctl", "RegistryStore", "Signatures", "TestPKI"],
+            exclude: ["Programs", "Fixtures"], swiftSettings: settings),
     ]
 )

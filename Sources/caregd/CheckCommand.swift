@@ -6,7 +6,8 @@ struct CheckCommand: ParsableCommand {
         commandName: "check",
         abstract: "Read all of a registry while no daemon runs, and say what is damaged.",
         discussion: """
-            Exit status: 0 sound; 1 damaged, with a line for each finding; 66 there is no registry; 75 a daemon runs.
+            Exit status: 0 sound; 1 damaged, with a line for each finding; 66 there is no registry; 75 a daemon runs; 78 the
+            registry is of a newer caregd.
             """)
 
     @OptionGroup var options: StateOptions
@@ -21,6 +22,9 @@ struct CheckCommand: ParsableCommand {
             throw StartFailure(error)
         }
         let outcome = try WalkOutcome.of(folder.dataFile)
+        if let version = outcome.newerSchemaVersion {
+            throw StartFailure(StateFault.newerSchema(folder.path, version: version))
+        }
         for line in outcome.lines { StandardOutput.write(line + "\n") }
         guard outcome.isSound else {
             throw StartFailure(

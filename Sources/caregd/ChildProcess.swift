@@ -91,6 +91,8 @@ struct WalkOutcome {
     /// Findings, or the summary of a sound file.
     var lines: [String] = []
     var isSound = false
+    /// The schema version, where this caregd does not know it; nothing else was looked at then.
+    var newerSchemaVersion: UInt32?
 
     private static let mostLines = 1_001
 
@@ -102,6 +104,8 @@ struct WalkOutcome {
         }
         switch end {
         case .exited(0): outcome.isSound = true
+        case .exited(WalkCommand.newerSchemaExit):
+            outcome.newerSchemaVersion = outcome.lines.last.flatMap { UInt32($0) }
         case .exited: break
         case .signalled(let signal):
             let word = unsafe String(cString: strsignal(signal))

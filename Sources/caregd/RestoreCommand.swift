@@ -55,6 +55,7 @@ struct RestoreCommand: ParsableCommand {
         case .short, .whole: break
         }
         let outcome = try WalkOutcome.of(folder.incomingFile)
+        if let version = outcome.newerSchemaVersion { throw StateFault.newerSchema(source, version: version) }
         guard outcome.isSound else {
             for line in outcome.lines { StandardOutput.write(line + "\n") }
             throw StateFault.copyUnusable(source, why: "it is damaged")
@@ -64,9 +65,6 @@ struct RestoreCommand: ParsableCommand {
     private func requireUsable(_ source: String, _ folder: StateFolder) throws -> Store.Identity {
         guard let identity = try Store.identity(ofFile: folder.incomingFile) else {
             throw StateFault.copyUnusable(source, why: "it is not a registry")
-        }
-        guard identity.schemaVersion <= Store.schemaVersion else {
-            throw StateFault.newerSchema(source, version: identity.schemaVersion)
         }
         let wanted = region ?? (try? folder.marker())?.region
         if let wanted, wanted != identity.region {

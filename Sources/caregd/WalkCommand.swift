@@ -7,11 +7,18 @@ internal import Signatures
 struct WalkCommand: ParsableCommand {
     static let name = "walk-data-file"
     static let configuration = CommandConfiguration(commandName: name, shouldDisplay: false)
+    /// The data file is of a newer schema version, which is all that the output says.
+    static let newerSchemaExit = StartFailure.Exit.configuration.rawValue
 
     @Argument var file: String
 
     func run() throws {
         do {
+            // What a newer caregd wrote is not misread as damaged.
+            if let version = try Store.identity(ofFile: file)?.schemaVersion, version > Store.schemaVersion {
+                StandardOutput.write("\(version)\n")
+                throw ExitCode(Self.newerSchemaExit)
+            }
             let store = try Store(path: file, creating: nil, isReadOnly: true)
             let identity = try store.read { try $0.identity() }
             let report = try store.check()
