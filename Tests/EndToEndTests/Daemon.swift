@@ -145,6 +145,13 @@ final class Daemon: Sendable {
         return child
     }
 
+    var processID: pid_t {
+        get throws {
+            guard let child = process.withLock({ $0 }) else { throw TestFailure("no daemon runs") }
+            return child.processID
+        }
+    }
+
     /// Whether the daemon has ended, asked for at most `milliseconds`.
     func hasEnded(within milliseconds: Int32) throws -> Bool {
         guard let child = process.withLock({ $0 }) else { throw TestFailure("no daemon runs") }
