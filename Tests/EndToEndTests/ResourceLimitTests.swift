@@ -28,12 +28,17 @@ import Testing
         limit.rlim_cur = limit.rlim_max
         unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         let daemon = try Daemon()
+        // The last 16 of 1024 are for admin.sock.
         let clients = try (0..<1009).map { _ in try WireClient(path: daemon.brokerSocket) }
-        let last = try #require(clients.last)
-        #expect(try last.receive() == nil)
+        #expect(try clients[1008].receive() == nil)
         #expect(try clients[0].call(WireClient.verifier, "Poll").code == 0)
-        #expect(try clients[1000].call(WireClient.verifier, "Poll").code == 0)
-        #expect(try daemon.json("status")["connectionCount"]?.integer ?? 0 >= 1000)
+        #expect(try clients[1007].call(WireClient.verifier, "Poll").code == 0)
+        let operators = try (0..<17).map { _ in try WireClient(path: daemon.adminSocket) }
+        #expect(try operators[16].receive() == nil)
+        let status = try operators[15].call(WireClient.admin, "GetStatus")
+        #expect(status.code == 0, "\(status)")
+        let count = try status.payload.message(1).integer(11)
+        #expect(count == 1024)
     }
 
     @Test(.enabled(if: geteuid() == 0, "only root can mount a small file system"))
