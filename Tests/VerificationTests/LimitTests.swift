@@ -73,6 +73,25 @@ import Verification
         #expect(verdict.detail.contains("budget"), "\(verdict.detail)")
     }
 
+    @Test func theBudgetOfNameComparisonsIsUsedToTheLastOne() {
+        let world = Self.names(constraints: 5, names: 4)
+        #expect(judge(world, limits: VerificationLimits(nameComparisons: 20)).reason == .trusted)
+        let verdict = judge(world, limits: VerificationLimits(nameComparisons: 19))
+        #expect(verdict.reason == .chainInvalid)
+        #expect(verdict.detail.contains("budget"), "\(verdict.detail)")
+    }
+
+    @Test func oneStepTooFewIsWhatEndsASearch() {
+        let root = Entity.root()
+        let middle = root.authority(key: .p256(2))
+        let world = World(root, chain: [middle.device(), middle])
+        let reasons = (1...20).map { judge(world, limits: VerificationLimits(pathSteps: $0)).reason }
+        let enough = reasons.firstIndex(of: .trusted) ?? reasons.count
+        #expect(enough > 0 && enough < reasons.count)
+        #expect(
+            reasons[..<enough].allSatisfy { $0 == .chainInvalid } && reasons[enough...].allSatisfy { $0 == .trusted })
+    }
+
     @Test func manyConstraintsOfOtherKindsAreNoHindrance() {
         let root = Entity.root { recipe in
             recipe.set(.nameConstraints(excluded: (0..<1_000).map { .email("x\($0).test") }))
