@@ -229,7 +229,11 @@ struct KillPlot: Sendable {
     private func mismatch(
         _ operation: KillOperation, _ expectation: Expectation, _ response: WireResponse
     ) -> TestFailure {
-        TestFailure("\(id): \(operation) was answered with \(response), expected \(expectation)")
+        let payload = try? response.payload.message(1)
+        return TestFailure(
+            "\(id): \(operation) was answered with code \(response.code) \(response.reason ?? "") \(response.message), "
+                + "revision \(payload.map { revisionField(operation, $0) } ?? 0), field 2 \(payload?.integer(2) ?? 0), "
+                + "expected \(expectation)")
     }
 
     /// Makes a change that is on disk.
