@@ -387,13 +387,16 @@ internal import Synchronization
     private var stallCheckInterval: Int64 { min(max(server.limits.stall.nanoseconds / 8, 5_000_000), 1_000_000_000) }
 
     func watchForStalls() {
-        if stallCheck == nil { stallCheck = now + stallCheckInterval }
+        // Others wait for what the stalled ones have: then it is looked at more often.
+        if stallCheck == nil { stallCheck = now + (isBudgetShort ? stallCheckInterval / 4 : stallCheckInterval) }
     }
+
+    private var isBudgetShort: Bool { server.budget.isShort || server.smallBudget.isShort }
 
     private func checkForStalls() {
         guard let moment = stallCheck, moment <= now else { return }
         stallCheck = nil
-        let isShort = server.budget.isShort || server.smallBudget.isShort
+        let isShort = isBudgetShort
         let isRoomShort = server.shortOfRoom.load(ordering: .relaxed) > 0
         for case let connection? in connections {
             if connection.isStalled(at: now, isShort: isShort, isRoomShort: isRoomShort) {

@@ -79,6 +79,9 @@ extension ServerLimits {
     func unsentBytesForAnswers(usesReserve: Bool) -> Int { usesReserve ? unsentBytes : unsentBytes - unsentBytes / 4 }
     /// How long a peer may leave answers unread while others wait for room for theirs.
     var stallWhereRoomIsShort: Duration { stall / 4 }
+    /// How long a peer that has some of the shared request budget may send nothing in the middle of a frame while others
+    /// wait for theirs.
+    var stallWhereRequestsWait: Duration { stall / 8 }
     /// The largest request of a server stream, in bytes: it is held for as long as the stream lives.
     var streamRequestBytes: Int { min(requestBytes, 16_384) }
 

@@ -3,9 +3,9 @@ internal import CEpoll
 extension Connection {
     /// Whether the peer owes the rest of a frame, or leaves answers unread, for longer than it may.
     ///
-    /// While others wait for room in the request budget, a frame has to be whole in that time; otherwise any progress
-    /// is enough. Time in which reading was paused does not count. While others wait for room for their answers, a peer
-    /// has less time to read what it has.
+    /// While others wait for room in the request budget, a frame has to be whole in that time, and who holds some of that
+    /// room and sends nothing has less time; otherwise any progress is enough. Time in which reading was paused does not
+    /// count. While others wait for room for their answers, a peer has less time to read what it has.
     func isStalled(at now: Int64, isShort: Bool, isRoomShort: Bool) -> Bool {
         let stall = limits.stall.nanoseconds
         // Only what the socket has refused: the rest of this turn's output was not even offered to it.
@@ -25,6 +25,8 @@ extension Connection {
             watchedFrame = state.frameCount
             frameNanoseconds = now
         }
-        return now - (isShort ? min(frameNanoseconds, inputNanoseconds) : inputNanoseconds) >= stall
+        guard isShort else { return now - inputNanoseconds >= stall }
+        let patience = charged > 0 ? limits.stallWhereRequestsWait.nanoseconds : stall
+        return now - inputNanoseconds >= patience || now - frameNanoseconds >= stall
     }
 }

@@ -118,6 +118,26 @@ import Testing
         #expect(server.server.statistics.cutOff >= 1)
     }
 
+    @Test func aPeerThatSendsNothingHasLessTimeWhereOthersWaitForItsBytes() throws {
+        // 3,000 bytes are shared.
+        let server = try server {
+            $0.stall = .seconds(8)
+            $0.connections = 1000
+            $0.requestBytes = 1000
+            $0.requestBytesInFlight = 8000
+        }
+        let frame = RawFrame(stream: 1, type: 1, data: [UInt8](repeating: 0, count: 1000)).encoded
+        let stalled = try (0..<3).map { _ in try RawClient(server.path) }
+        for peer in stalled { try peer.send(bytes: Array(frame[..<900])) }
+        #expect(eventually { server.server.statistics.requestBytes > 2_900 })
+        let began = ContinuousClock.now
+        let client = try RawClient(server.path)
+        try client.send(requestFrame(1, "Echo", [UInt8](repeating: 0, count: 900)))
+        #expect(try client.answer().status == 0)
+        #expect(ContinuousClock.now - began < .seconds(6))
+        #expect(server.server.statistics.cutOff >= 1)
+    }
+
     @Test func anAnswerThatWasNotOfferedYetIsNotUnread() throws {
         let entered = DispatchSemaphore(value: 0)
         let leave = DispatchSemaphore(value: 0)
