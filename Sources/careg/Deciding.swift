@@ -13,15 +13,18 @@ extension Handle {
         let start = careg_system_nanoseconds()
         let deadline = unsafe start &+ handle.pointee.timeoutNanoseconds
         var lookup = unsafe lookUp(handle, key)
-        if unsafe answer(lookup, key, out) { return CAREG_ANSWERED }
-        if unsafe renew(&lookup, handle, key, at: start), unsafe answer(lookup, key, out) { return CAREG_ANSWERED }
+        let isPlain = ChainShape.isPlain(question)
+        if isPlain {
+            if unsafe answer(lookup, key, out) { return CAREG_ANSWERED }
+            if unsafe renew(&lookup, handle, key, at: start), unsafe answer(lookup, key, out) { return CAREG_ANSWERED }
+        }
 
         var code = CAREG_E_UNAVAILABLE
         if unsafe !handle.pointee.link.isQuiet(at: start, signOfLife: signOfLife(lookup)) {
             code = unsafe ask(handle, question, key, lookup, deadline: deadline, out)
             var pause = Limits.firstPause
             // Whoever marks a map superseded is about to answer: it is worth the wait.
-            while code == CAREG_E_UNAVAILABLE, lookup.standing == .superseded {
+            while code == CAREG_E_UNAVAILABLE, lookup.standing == .superseded, isPlain {
                 let now = careg_system_nanoseconds()
                 guard now < deadline else { break }
                 careg_system_pause(min(pause, deadline &- now))

@@ -6,6 +6,10 @@ enum Limits {
     static let chain = 64
     /// Bytes of all certificates in one question; the daemon takes less.
     static let chainBytes = 3_000_000
+    /// What the map may decide on: certificates in a chain, bytes of each and of all, as the daemon has it by default.
+    static let plainChain = 16
+    static let plainCertificateBytes = 65_536
+    static let plainChainBytes = 262_144
     /// The largest answer that is understood; one to Verify has a tenth of it.
     static let answerBytes = 32_768
     /// The largest frame of the protocol.

@@ -42,6 +42,44 @@ import TrustMap
         #expect(daemon.questions.count == 1)
     }
 
+    @Test func theMapDecidesBesideWhatMayBeACertificateOnly() throws {
+        let place = try Place()
+        let writer = try place.makeWriter()
+        let daemon = try FakeDaemon(place) { _, _ in .response(Protobuf.verdict(reason: 3)) }
+        defer { daemon.stop() }
+        writer.update(revision: 2) { [known = device(1)] in _ = $0.addDevice(known) }
+        let handle = try Handle(place)
+        // SEQUENCE { SEQUENCE { INTEGER 1 }, SEQUENCE {}, BIT STRING }
+        let good: [UInt8] = [0x30, 0x0a, 0x30, 0x03, 2, 1, 1, 0x30, 0, 3, 1, 0]
+        let long =
+            [0x30, 0x82, 0x01, 0x09, 0x30, 0x82, 0x01, 0x00] + [4, 0x81, 0xfd] + [UInt8](repeating: 0, count: 253)
+        let longest = long + [0x30, 0, 3, 1, 0]
+        for others in [[], [good], [good, longest], [[UInt8]](repeating: good, count: 15)] {
+            #expect(handle.session(verifying: [certificate(1)] + others).answer.isTrusted, "\(others)")
+        }
+        #expect(daemon.questions.isEmpty)
+        func changed(_ index: Int, _ byte: UInt8) -> [UInt8] {
+            var bytes = good
+            bytes[index] = byte
+            return bytes
+        }
+        let bad: [[[UInt8]]] = [
+            [[]], [[0x30]], [[0x30, 0x80]], [Array("no certificate".utf8)], [good + [0]], [good.dropLast()],
+            [good, changed(0, 0x31)], [changed(1, 9)], [changed(2, 0x04)], [changed(3, 4)], [changed(5, 2)],
+            [changed(7, 0x31)], [changed(9, 4)], [changed(0, 0x3f)], [[0x30, 0x81, 0x0a] + good.dropFirst(2)],
+            [[UInt8](repeating: 0x30, count: 64)], [[UInt8]](repeating: good, count: 16),
+            [
+                [0x30, 0x83, 0x01, 0, 9, 0x30, 0x83, 1, 0, 0] + [UInt8](repeating: 0, count: 65_536) + [
+                    0x30, 0, 3, 1, 0,
+                ]
+            ],
+        ]
+        for (index, others) in bad.enumerated() {
+            #expect(handle.session(verifying: [certificate(1)] + others).answer.reason == 3, "\(index)")
+            #expect(daemon.questions.count == index + 1)
+        }
+    }
+
     @Test func oneConnectionServesManyQuestionsAndManyThreadsGetAFew() throws {
         let place = try Place()
         let daemon = try FakeDaemon(place) { question, _ in

@@ -175,7 +175,8 @@ int careg_check(careg *handle, const uint8_t *der, size_t length, careg_verdict 
 // device where its CA certificate says so.
 //
 // `chain` holds `count` DER certificates of `lengths` bytes: the device's own first, then any others that it sent, in
-// any order. It also opens the map, or moves over to the one that takes the place of one that is superseded.
+// any order. The map decides only where the others are in the shape of certificates and within the default limits (16
+// certificates, 65,536 bytes each, 262,144 together); otherwise the daemon says what is wrong. It also opens the map, or moves over to the one that takes the place of one that is superseded.
 //
 // It takes `timeout_ms` at most. Where the daemon refuses connections it returns at once, unless the map says that
 // another daemon is starting: then it tries again until its time is over. A daemon that does not answer is left alone
