@@ -63,14 +63,15 @@ import Testing
             _ = try? client.sendRequest(
                 WireClient.registry, "CreateInstance", .init().text(1, "lost-\(index)").integer(2, 2))
         }
+        #expect(try daemon.waitForEnd() == 74)
+        #expect(daemon.log.contains("a commit failed"), "\(daemon.log)")
+        // What it said before its end is still to be read.
         for client in clients {
             while let frame = try? client.receive() {
                 let response = try WireResponse(frame)
                 #expect(response.code != 0, "a change was acknowledged that the disk refused: \(response)")
             }
         }
-        #expect(try daemon.waitForEnd() == 74)
-        #expect(daemon.log.contains("a commit failed"), "\(daemon.log)")
 
         try place.end()
         let check = try daemon.offline("check")
