@@ -59,6 +59,7 @@ let package = Package(
             name: "CCareg", path: "Sources/careg/include", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CMosquitto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CEpoll"),
+        .target(name: "CBaselines"),
 
         // Certificates and verdicts
         .target(name: "Certificates", swiftSettings: settings),
@@ -101,10 +102,10 @@ let package = Package(
         .executableTarget(
             name: "caregbench",
             dependencies: [
-                "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "Signatures", "Certificates",
-                "COpenSSL",
-                protobuf, argumentParser,
-            ], swiftSettings: settings),
+                "CaregClient", "CaregProto", "Registry", "RegistryStore", "LMDB", "TrustMap", "Signatures",
+                "Certificates",
+                "COpenSSL", "CBaselines", "CCareg", protobuf, argumentParser,
+            ], exclude: ["README.md"], swiftSettings: settings),
 
         // What brokers load
         .target(

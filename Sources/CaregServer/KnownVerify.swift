@@ -28,10 +28,11 @@ struct KnownVerify: Sendable {
     let policy: PolicyInForce
     let metrics: ServiceMetrics
 
+    /// The verdict on the device's certificate, if the others of the chain are certificates at all.
+    ///
     /// - Returns: nil where the maps say no, or do not say: then the registry is asked.
     func verdict(on question: VerifyQuestion) -> Verdict? {
-        // What else was sent may be no certificate, which the registry has to say.
-        guard question.at == nil, question.chain.count == 1, let der = question.chain.first else { return nil }
+        guard question.at == nil, let der = question.chain.first else { return nil }
         let digest = SHA256Digest(hashing: der)
         let instance = Array(question.instanceID.utf8)
         var verdict: Verdict?

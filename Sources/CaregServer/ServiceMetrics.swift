@@ -10,11 +10,17 @@ final class ServiceMetrics: Sendable {
     /// The label of instances beyond those that are told apart.
     static let otherInstances = "other"
 
-    /// What is measured of one method.
-    private struct Calls {
+    /// What is measured of one method. Owner of what varies: the lock of the metrics.
+    private final class Calls: @unchecked Sendable {
         let times: HistogramSeries
-        /// By gRPC code, the first one that came first: most calls end in one or two ways.
-        var counters: [(status: Int32, counter: CounterSeries)] = []
+        /// Most calls end so.
+        let successes: CounterSeries
+        var others: [Int32: CounterSeries] = [:]
+
+        init(times: HistogramSeries, successes: CounterSeries) {
+            self.times = times
+            self.successes = successes
+        }
     }
 
     private struct VerdictKey: Hashable {
@@ -46,23 +52,32 @@ final class ServiceMetrics: Sendable {
 
     /// A call of a known method has ended, or several have. On an event-loop thread.
     func count(_ record: CallRecord) {
-        let (counter, times) = lazy.withLock { lazy in
-            let index = record.methodIndex
-            while lazy.calls.count <= index { lazy.calls.append(nil) }
-            let times =
-                lazy.calls[index]?.times
-                ?? registry.times("careg_call_duration_seconds", [("method", record.method)])
-            if lazy.calls[index] == nil { lazy.calls[index] = Calls(times: times) }
-            if let known = lazy.calls[index]?.counters.first(where: { $0.status == record.status }) {
-                return (known.counter, times)
-            }
-            let counter = registry.counter(
-                "careg_calls_total", [("method", record.method), ("code", Self.name(ofCode: record.status))])
-            lazy.calls[index]?.counters.append((record.status, counter))
-            return (counter, times)
+        let calls = lazy.withLock { lazy in
+            if record.methodIndex < lazy.calls.count, let known = lazy.calls[record.methodIndex] { return known }
+            return addCalls(record, &lazy)
+        }
+        calls.times.record(Double(record.durationNanoseconds) / 1e9, count: record.count)
+        if record.status == 0 { return calls.successes.increment(by: Int64(record.count)) }
+        let counter = lazy.withLock { _ in
+            if let known = calls.others[record.status] { return known }
+            let counter = callCounter(record.method, record.status)
+            calls.others[record.status] = counter
+            return counter
         }
         counter.increment(by: Int64(record.count))
-        times.record(Double(record.durationNanoseconds) / 1e9, count: record.count)
+    }
+
+    private func addCalls(_ record: CallRecord, _ lazy: inout Lazy) -> Calls {
+        while lazy.calls.count <= record.methodIndex { lazy.calls.append(nil) }
+        let calls = Calls(
+            times: registry.times("careg_call_duration_seconds", [("method", record.method)]),
+            successes: callCounter(record.method, 0))
+        lazy.calls[record.methodIndex] = calls
+        return calls
+    }
+
+    private func callCounter(_ method: String, _ status: Int32) -> CounterSeries {
+        registry.counter("careg_calls_total", [("method", method), ("code", Self.name(ofCode: status))])
     }
 
     /// A verdict was told.

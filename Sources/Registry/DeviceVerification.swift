@@ -102,6 +102,11 @@ extension Registry {
         try judge(question, signatures: SignatureVerifier()) { judge, verdict in try judge.decideAtOnce(verdict) }
     }
 
+    /// Whether a chain is one of certificates, within the limits: what is known of its first one then decides.
+    public func isReadable(_ chain: [[UInt8]]) -> Bool {
+        if case .success = PresentedChain.parse(chain, limits: limits) { true } else { false }
+    }
+
     func decide(_ question: VerifyQuestion, signatures: SignatureVerifier) throws -> Decision {
         var decision: Decision?
         let early = try judge(question, signatures: signatures) { judge, verdict in

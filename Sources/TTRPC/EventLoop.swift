@@ -55,6 +55,8 @@ internal import Synchronization
     private var ready: [Connection] = []
     private var waitingForRoom: [Connection] = []
     private var hasRelieved = false
+    /// Calls that were answered in place in this turn.
+    private var answeredInTurn = 0
     private(set) var readBytesOfTurn = ServerLimits.readBytes
     private(set) var callsPerTurn = ServerLimits.callsPerTurn
     private var deadlines = Deadlines()
@@ -136,10 +138,7 @@ internal import Synchronization
         var events = [cepoll_event](repeating: cepoll_event(), count: Self.eventsPerTurn)
         now = cepoll_monotonic_nanoseconds()
         while !(isDraining && connectionCount == 0) {
-            let timeout = waitMilliseconds()
-            let count = unsafe events.withUnsafeMutableBufferPointer {
-                unsafe Int(cepoll_wait(epoll, $0.baseAddress, Int32($0.count), timeout))
-            }
+            let count = unsafe events.withUnsafeMutableBufferPointer { unsafe wait($0) }
             now = cepoll_monotonic_nanoseconds()
             divideTurn(among: Int(max(0, count)) + ready.count)
             for index in 0..<max(0, count) { handle(events[index]) }
@@ -151,6 +150,18 @@ internal import Synchronization
             relieve()
         }
         end()
+    }
+
+    /// Waits for events. Where many calls were answered just now, more are on their way: to fall asleep and be woken, on
+    /// another processor than the peer's, would cost as much as a dozen calls.
+    private func wait(_ events: UnsafeMutableBufferPointer<cepoll_event>) -> Int {
+        let looks = answeredInTurn >= ServerLimits.callsOfBusyTurn ? ServerLimits.looksBeforeSleep : 0
+        answeredInTurn = 0
+        for _ in 0..<looks {
+            let count = unsafe Int(cepoll_wait(epoll, events.baseAddress, Int32(events.count), 0))
+            if count != 0 { return count }
+        }
+        return unsafe Int(cepoll_wait(epoll, events.baseAddress, Int32(events.count), waitMilliseconds()))
     }
 
     private func handle(_ event: cepoll_event) {
@@ -250,6 +261,7 @@ internal import Synchronization
         if request.timeoutNanoseconds >= 0, let handler = server.methods.inPlace[request.method],
             answer(request, input, by: handler, on: connection)
         {
+            answeredInTurn += 1
             return connection.noteAnswered(request.method)
         }
         let method = server.methods.methods[request.method]
@@ -293,10 +305,10 @@ internal import Synchronization
     /// Calls that were answered in place are told together.
     func record(_ method: Int, count: Int, since nanoseconds: Int64) {
         guard let observe = server.observe else { return }
-        let name = server.methods.methods[method]
+        let title = server.methods.titles[method]
         observe(
             CallRecord(
-                service: name.service, method: name.name, methodIndex: method, status: 0,
+                service: title.service, method: title.name, methodIndex: method, status: 0,
                 durationNanoseconds: cepoll_monotonic_nanoseconds() - nanoseconds, count: count))
     }
 

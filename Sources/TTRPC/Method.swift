@@ -73,7 +73,11 @@ struct MethodTable: Sendable {
     let methods: [Method]
     /// Their handlers in place, by themselves: a look at one does not copy a method.
     let inPlace: [InPlaceHandler?]
-    private let names: [(service: [UInt8], name: [UInt8])]
+    /// The same for what is told of calls.
+    let titles: [(service: String, name: String)]
+    /// All names, one after the other, and where each method's stand.
+    private let names: [UInt8]
+    private let ranges: [(service: Range<Int>, name: Range<Int>)]
     private let services: Set<String>
     /// Open addressing with linear probing; at most half full, so that a probe ends soon.
     private var slots: [Int32]
@@ -81,13 +85,21 @@ struct MethodTable: Sendable {
     init(_ methods: [Method]) {
         self.methods = methods
         inPlace = methods.map(\.inPlace)
-        names = methods.map { (Array($0.service.utf8), Array($0.name.utf8)) }
+        titles = methods.map { ($0.service, $0.name) }
+        var names: [UInt8] = []
+        func add(_ name: String) -> Range<Int> {
+            names.append(contentsOf: name.utf8)
+            return names.count - name.utf8.count..<names.count
+        }
+        ranges = methods.map { (add($0.service), add($0.name)) }
+        self.names = names
         services = Set(methods.map(\.service))
         var size = 16
         while size < methods.count * 2 { size *= 2 }
         slots = [Int32](repeating: -1, count: size)
-        for (index, name) in names.enumerated() {
-            var slot = Self.hash(name.service.span, name.name.span) & (size - 1)
+        for (index, range) in ranges.enumerated() {
+            let hash = Self.hash(names.span.extracting(range.service), names.span.extracting(range.name))
+            var slot = hash & (size - 1)
             while slots[slot] >= 0 { slot = (slot + 1) & (size - 1) }
             slots[slot] = Int32(index)
         }
@@ -104,8 +116,9 @@ struct MethodTable: Sendable {
 
     /// Whether a method has these names.
     func method(_ index: Int, is service: Span<UInt8>, _ name: Span<UInt8>) -> Bool {
-        let (ownService, ownName) = names[index]
-        return Self.equal(ownService.span, service) && Self.equal(ownName.span, name)
+        let names = names.span
+        return Self.equal(names.extracting(ranges[index].service), service)
+            && Self.equal(names.extracting(ranges[index].name), name)
     }
 
     func index(service: Span<UInt8>, name: Span<UInt8>) -> Int? {

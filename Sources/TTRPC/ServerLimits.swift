@@ -38,6 +38,9 @@ extension ServerLimits {
     static let leastCallsPerTurn = 16
     /// Calls that all connections of an event loop start in a turn, about.
     static let callsOfAllPerTurn = 256
+    /// Calls answered in place in one turn of an event loop from which on it looks a few times more before it sleeps.
+    static let callsOfBusyTurn = 16
+    static let looksBeforeSleep = 16
     /// Connections accepted in a turn of the event loop, of each listener.
     static let acceptsPerTurn = 16
     /// Reads of one connection at a shutdown, so that what was sent before gets an answer.

@@ -16,6 +16,8 @@ struct Caregbench: ParsableCommand {
     enum Part: String, CaseIterable, ExpressibleByArgument {
         case firstSight = "first-sight"
         case rpc
+        case map
+        case storm
         case writes
         case growth
     }
@@ -24,8 +26,13 @@ struct Caregbench: ParsableCommand {
     var parts: [Part] = []
     @Option(help: "Rounds of each measurement.")
     var rounds = 5
-    @Option(help: "Largest number of devices in the growth part.")
+    @Option(help: "Largest number of devices in the map and growth parts: 10000000 takes some minutes more.")
     var devices = 1_000_000
+    @Option(
+        help: ArgumentHelp(
+            "Where the map part has its trust map; /dev/shm where there is one, for /run is of that kind.",
+            valueName: "folder"))
+    var mapFolder: String?
     @Option(help: ArgumentHelp("Write the figures here as JSON.", valueName: "file"))
     var json: String?
 
@@ -38,6 +45,8 @@ struct Caregbench: ParsableCommand {
             switch part {
             case .firstSight: try FirstSightBench(bench, rounds: rounds).run(into: &report)
             case .rpc: try RPCBench(bench, rounds: rounds).run(into: &report)
+            case .map: try MapBench(bench, folder: mapFolder, most: devices, rounds: rounds).run(into: &report)
+            case .storm: try StormBench(bench, rounds: rounds).run(into: &report)
             case .writes: try WriteBench(bench, rounds: rounds).run(into: &report)
             case .growth: try GrowthBench(bench, most: devices, rounds: rounds).run(into: &report)
             }

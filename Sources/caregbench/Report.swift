@@ -120,6 +120,8 @@ struct Rounds {
 
     mutating func append(_ value: Double) { values.append(value) }
 
+    var count: Int { values.count }
+
     var median: Double { percentile(0.5) }
 
     var spread: Double {

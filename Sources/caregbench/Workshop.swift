@@ -76,7 +76,7 @@ final class Workshop {
         let request = path("csr")
         let extensions = path("ext")
         let certificate = path("der")
-        let padding = (0..<6).map { "DNS:\(name)-interface-\($0).fleet.plant.example" }.joined(separator: ",")
+        let padding = (0..<10).map { "DNS:\(name)-interface-\($0).fleet.plant.example" }.joined(separator: ",")
         try """
         basicConstraints=CA:FALSE
         keyUsage=digitalSignature

@@ -27,8 +27,10 @@ final class FastPath: Mirror {
     private let settings: Settings
     private let logger: Logger
     private let parts: Mutex<[Part]>
-    /// The maps of `parts`, for questions: they do not wait while the parts are being changed.
-    let maps: Mutex<[TrustMapMirror]>
+    /// The map of all instances that are not restricted: it is there from first to last.
+    let firstMap: TrustMapMirror
+    /// The other maps of `parts`, for questions: they do not wait while the parts are being changed.
+    let otherMaps: Mutex<[TrustMapMirror]>
     /// When what failed is tried again: monotonic milliseconds.
     private let retry = Mutex<UInt64>(0)
     private static let retryMilliseconds: UInt64 = 5_000
@@ -45,7 +47,8 @@ final class FastPath: Mirror {
             return parts
         }
         self.parts = Mutex(parts)
-        maps = Mutex(parts.map(\.map))
+        firstMap = parts[0].map
+        otherMaps = Mutex(parts.dropFirst().map(\.map))
         removeLeftovers()
     }
 
@@ -111,7 +114,7 @@ final class FastPath: Mirror {
                 kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
             }
             parts = kept
-            maps.withLock { $0 = kept.map(\.map) }
+            otherMaps.withLock { $0 = kept.map(\.map).filter { $0 !== firstMap } }
         }
     }
 

@@ -6,7 +6,8 @@ extension FastPath: KnownDevices {
     func withTrust(
         in fingerprint: MapFingerprint, of instanceID: Span<UInt8>, _ body: (borrowing TrustMapTrust) -> Void
     ) -> Bool {
-        for map in maps.withLock({ $0 }) where map.withTrust(in: fingerprint, of: instanceID, body) { return true }
+        if firstMap.withTrust(in: fingerprint, of: instanceID, body) { return true }
+        for map in otherMaps.withLock({ $0 }) where map.withTrust(in: fingerprint, of: instanceID, body) { return true }
         return false
     }
 }

@@ -1,0 +1,75 @@
+internal import CaregClient
+internal import CaregProto
+internal import Foundation
+internal import Glibc
+internal import SwiftProtobuf
+
+/// A daemon of its own, with the instance `bench`.
+final class BenchDaemon {
+    private let process = Process()
+    let runtimeFolder: String
+
+    var adminSocket: String { runtimeFolder + "/admin.sock" }
+    var brokerSocket: String { runtimeFolder + "/broker.sock" }
+    var processIdentifier: Int32 { process.processIdentifier }
+
+    /// - Parameter processor: where it runs; nil: on any.
+    init(folder: String, processor: Int32? = nil) throws {
+        runtimeFolder = folder + "/r"
+        process.executableURL = URL(fileURLWithPath: Workshop.program("caregd"))
+        process.arguments = ["--state-dir", folder + "/s", "--runtime-dir", runtimeFolder]
+        process.standardError = FileHandle.nullDevice
+        try Processors.pinned(processor) { try process.run() }
+        let deadline = nanoseconds() + 10e9
+        while (try? CaregClient(path: adminSocket)) == nil {
+            guard nanoseconds() < deadline, process.isRunning else { throw BenchFailure("caregd does not start") }
+            usleep(5_000)
+        }
+        _ = try CaregClient(path: adminSocket).createInstance(
+            .with {
+                $0.id = BenchRegistry.instance
+                $0.edition = .platinum
+            })
+    }
+
+    func stop() {
+        process.terminate()
+        process.waitUntilExit()
+    }
+
+    /// - Returns: the SN.
+    @discardableResult
+    func register(_ authority: Workshop.Authority, of workshop: Workshop) throws -> String {
+        let client = try CaregClient(path: adminSocket)
+        let code = try client.issueRegistrationCode(.with { $0.instanceID = BenchRegistry.instance }).registrationCode
+            .code
+        return try client.registerCaCertificate(
+            .with {
+                $0.instanceID = BenchRegistry.instance
+                $0.caCertificate = Data(try workshop.bytes(of: authority.certificate))
+                $0.verificationCertificate = Data(try workshop.proof(code: code, by: authority))
+            }
+        ).caCertificate.sn
+    }
+
+    /// A device that is known, and in the map.
+    func registerDevice(_ device: [UInt8]) throws {
+        let client = try CaregClient(path: adminSocket)
+        let verdict = try client.verify(
+            .with {
+                $0.instanceID = BenchRegistry.instance
+                $0.chain = [Data(device)]
+            }
+        ).verdict
+        guard verdict.trusted else { throw BenchFailure("the device is not trusted: \(verdict.detail)") }
+    }
+
+    /// The Request frame of a Verify.
+    static func verifyFrame(_ device: [UInt8]) throws -> [UInt8] {
+        let payload: [UInt8] = try Careg_V1_VerifyRequest.with {
+            $0.instanceID = BenchRegistry.instance
+            $0.chain = [Data(device)]
+        }.serializedBytes()
+        return LoadConnection.request("careg.v1.VerifierService", "Verify", payload)
+    }
+}
