@@ -177,6 +177,8 @@ internal import Synchronization
                 if connection.interest & UInt32(cepoll_readable) == 0 { return connection.close() }
             }
             if event.events & UInt32(cepoll_readable) != 0 { connection.readable() }
+            // Its place in the list stays, and is passed over.
+            connection.isDirty = false
             connection.flush()
         }
     }
@@ -235,9 +237,10 @@ internal import Synchronization
         var index = 0
         while index < dirty.count {
             let connection = dirty[index]
+            index += 1
+            guard connection.isDirty else { continue }
             connection.isDirty = false
             connection.flush()
-            index += 1
         }
         dirty.removeAll(keepingCapacity: true)
     }

@@ -40,7 +40,7 @@ extension ServerLimits {
     static let callsOfAllPerTurn = 256
     /// Calls answered in place in one turn of an event loop from which on it looks a few times more before it sleeps.
     static let callsOfBusyTurn = 16
-    static let looksBeforeSleep = 16
+    static let looksBeforeSleep = 48
     /// Connections accepted in a turn of the event loop, of each listener.
     static let acceptsPerTurn = 16
     /// Reads of one connection at a shutdown, so that what was sent before gets an answer.

@@ -35,6 +35,8 @@ struct Caregbench: ParsableCommand {
     var mapFolder: String?
     @Option(help: ArgumentHelp("Write the figures here as JSON.", valueName: "file"))
     var json: String?
+    @Option(help: ArgumentHelp("Write the table here as Markdown.", valueName: "file"))
+    var markdown: String?
 
     func run() throws {
         var report = Report()
@@ -51,7 +53,9 @@ struct Caregbench: ParsableCommand {
             case .growth: try GrowthBench(bench, most: devices, rounds: rounds).run(into: &report)
             }
         }
+        report.noteStolenTime()
         print(report.table)
+        if let markdown { try Data(report.markdown.utf8).write(to: URL(fileURLWithPath: markdown)) }
         if let json { try Data(report.json.utf8).write(to: URL(fileURLWithPath: json)) }
     }
 }

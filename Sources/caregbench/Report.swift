@@ -1,3 +1,4 @@
+internal import CBaselines
 internal import Foundation
 internal import Glibc
 
@@ -44,6 +45,7 @@ struct Figure {
 struct Report {
     private(set) var figures: [Figure] = []
     private(set) var notes: [String] = []
+    private var stolenBefore: Int64 = 0
 
     mutating func add(_ figure: Figure) {
         figures.append(figure)
@@ -53,6 +55,16 @@ struct Report {
             ))
     }
 
+    /// Says so where the hypervisor gave this machine's processors to others meanwhile.
+    mutating func noteStolenTime() {
+        let seconds = Double(cbaselines_stolen_ticks() - stolenBefore) / Double(sysconf(Int32(_SC_CLK_TCK)))
+        if seconds >= 1 {
+            notes.append(
+                String(
+                    format: "the machine was noisy: %.1f s of its processors' time went to others meanwhile", seconds))
+        }
+    }
+
     mutating func note(_ text: String) { notes.append(text) }
 
     mutating func noteMachine() {
@@ -60,6 +72,7 @@ struct Report {
             (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
             .split(separator: "\n").first { $0.hasPrefix("model name") }?.split(separator: ":").last ?? "unknown"
         notes.append("machine:\(cpu), \(ProcessInfo.processInfo.activeProcessorCount) processors")
+        stolenBefore = cbaselines_stolen_ticks()
         #if DEBUG
             notes.append("a debug build: these figures say nothing")
         #endif
@@ -88,6 +101,21 @@ struct Report {
         return (notes + lines + warning).joined(separator: "\n")
     }
 
+    /// The table as Markdown.
+    var markdown: String {
+        var lines = [
+            "| figure | value | baseline | value | ratio | target | | spread |",
+            "| --- | ---: | --- | ---: | ---: | ---: | --- | ---: |",
+        ]
+        for figure in figures {
+            lines.append(
+                "| \(figure.name) | \(format(figure.value)) \(figure.unit) | \(figure.baselineName) | "
+                    + "\(format(figure.baseline)) \(figure.unit) | \(String(format: "%.2f", figure.ratio)) | "
+                    + "\(figure.targetText) | \(figure.verdict) | \(String(format: "%.0f %%", figure.spread * 100)) |")
+        }
+        return (lines + [""] + notes.map { "- " + $0 }).joined(separator: "\n") + "\n"
+    }
+
     var json: String {
         let rows = figures.map { figure in
             """
@@ -96,7 +124,9 @@ struct Report {
             "verdict":"\(figure.verdict)","spread":\(figure.spread)}
             """
         }
-        return "{\"figures\":[" + rows.joined(separator: ",\n") + "]}\n"
+        let texts = notes.map { "\"" + $0.replacingOccurrences(of: "\"", with: "'") + "\"" }
+        return "{\"notes\":[" + texts.joined(separator: ",\n") + "],\n\"figures\":[" + rows.joined(separator: ",\n")
+            + "]}\n"
     }
 }
 
