@@ -21,6 +21,12 @@ extension CaregClient {
         try call(.admin, "ListAuditRecords", request)
     }
 
+    public func listRefusals(
+        _ request: Careg_V1_ListRefusalsRequest
+    ) throws -> Careg_V1_ListRefusalsResponse {
+        try call(.admin, "ListRefusals", request)
+    }
+
     public func verifyAuditLog(
         _ request: Careg_V1_VerifyAuditLogRequest
     ) throws -> Careg_V1_VerifyAuditLogResponse {

@@ -399,6 +399,87 @@ public nonisolated struct Careg_V1_ListAuditRecordsResponse: Sendable {
   public init() {}
 }
 
+/// A page of the last refusals.
+public nonisolated struct Careg_V1_ListRefusalsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Refusals after this number; 0 for all that are kept. Numbers begin anew with the daemon.
+  public var sinceNumber: UInt64 = 0
+
+  /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID).
+  public var pageSize: UInt32 = 0
+
+  /// `next_page_token` of the page before, with the same `since_number`; empty for the first page (PAGE_TOKEN_INVALID).
+  public var pageToken: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// A call of a caller who may not make it, or a change that was refused.
+public nonisolated struct Careg_V1_RefusalRecord: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 1 for the first since the daemon's start. A gap at the beginning of a list: older ones were dropped.
+  public var number: UInt64 = 0
+
+  /// By the host's clock.
+  public var time: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_time ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_time = newValue}
+  }
+  /// Returns true if `time` has been explicitly set.
+  public var hasTime: Bool {self._time != nil}
+  /// Clears the value of `time`. Subsequent reads from it will return its default value.
+  public mutating func clearTime() {self._time = nil}
+
+  /// The method that was called.
+  public var method: String = String()
+
+  /// The reason of its ErrorInfo.
+  public var reason: String = String()
+
+  /// User id of the calling process, as the kernel told it when it connected (SO_PEERCRED).
+  public var callerUid: UInt32 = 0
+
+  /// Its primary group id.
+  public var callerGid: UInt32 = 0
+
+  /// Its process id, as the daemon's PID namespace has it.
+  public var callerPid: Int32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _time: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+}
+
+/// One page.
+public nonisolated struct Careg_V1_ListRefusalsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The oldest first.
+  public var refusals: [Careg_V1_RefusalRecord] = []
+
+  /// Send it as `page_token` for the next page; empty on the last page.
+  public var nextPageToken: String = String()
+
+  /// All that are kept after `since_number`.
+  public var totalSize: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 /// How far the walk is to prove more than that the log agrees with itself. Both fields or neither (ARGUMENT_INVALID).
 public nonisolated struct Careg_V1_VerifyAuditLogRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -1101,6 +1182,150 @@ nonisolated extension Careg_V1_ListAuditRecordsResponse: SwiftProtobuf.Message, 
 
   public static func ==(lhs: Careg_V1_ListAuditRecordsResponse, rhs: Careg_V1_ListAuditRecordsResponse) -> Bool {
     if lhs.auditRecords != rhs.auditRecords {return false}
+    if lhs.nextPageToken != rhs.nextPageToken {return false}
+    if lhs.totalSize != rhs.totalSize {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Careg_V1_ListRefusalsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListRefusalsRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}since_number\0\u{3}page_size\0\u{3}page_token\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.sinceNumber) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.pageSize) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.pageToken) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.sinceNumber != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sinceNumber, fieldNumber: 1)
+    }
+    if self.pageSize != 0 {
+      try visitor.visitSingularUInt32Field(value: self.pageSize, fieldNumber: 2)
+    }
+    if !self.pageToken.isEmpty {
+      try visitor.visitSingularStringField(value: self.pageToken, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Careg_V1_ListRefusalsRequest, rhs: Careg_V1_ListRefusalsRequest) -> Bool {
+    if lhs.sinceNumber != rhs.sinceNumber {return false}
+    if lhs.pageSize != rhs.pageSize {return false}
+    if lhs.pageToken != rhs.pageToken {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Careg_V1_RefusalRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RefusalRecord"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}time\0\u{1}method\0\u{1}reason\0\u{3}caller_uid\0\u{3}caller_gid\0\u{3}caller_pid\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._time) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.method) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.callerUid) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.callerGid) }()
+      case 7: try { try decoder.decodeSingularInt32Field(value: &self.callerPid) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    try { if let v = self._time {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.method.isEmpty {
+      try visitor.visitSingularStringField(value: self.method, fieldNumber: 3)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 4)
+    }
+    if self.callerUid != 0 {
+      try visitor.visitSingularUInt32Field(value: self.callerUid, fieldNumber: 5)
+    }
+    if self.callerGid != 0 {
+      try visitor.visitSingularUInt32Field(value: self.callerGid, fieldNumber: 6)
+    }
+    if self.callerPid != 0 {
+      try visitor.visitSingularInt32Field(value: self.callerPid, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Careg_V1_RefusalRecord, rhs: Careg_V1_RefusalRecord) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs._time != rhs._time {return false}
+    if lhs.method != rhs.method {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.callerUid != rhs.callerUid {return false}
+    if lhs.callerGid != rhs.callerGid {return false}
+    if lhs.callerPid != rhs.callerPid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Careg_V1_ListRefusalsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListRefusalsResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}refusals\0\u{3}next_page_token\0\u{3}total_size\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.refusals) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.nextPageToken) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.totalSize) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.refusals.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.refusals, fieldNumber: 1)
+    }
+    if !self.nextPageToken.isEmpty {
+      try visitor.visitSingularStringField(value: self.nextPageToken, fieldNumber: 2)
+    }
+    if self.totalSize != 0 {
+      try visitor.visitSingularUInt32Field(value: self.totalSize, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Careg_V1_ListRefusalsResponse, rhs: Careg_V1_ListRefusalsResponse) -> Bool {
+    if lhs.refusals != rhs.refusals {return false}
     if lhs.nextPageToken != rhs.nextPageToken {return false}
     if lhs.totalSize != rhs.totalSize {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}

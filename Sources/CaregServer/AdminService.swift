@@ -11,6 +11,7 @@ struct AdminService: Sendable {
     let limits: ServiceLimits
     let status: DaemonStatus
     let sampler: MetricsSampler
+    let refusals: RefusalRing
 
     func getStatus(_ request: Careg_V1_GetStatusRequest, _ call: Call<Careg_V1_GetStatusResponse>) throws {
         let status = try status.read()
@@ -53,6 +54,25 @@ struct AdminService: Sendable {
         call.succeed(.with { $0.verification = verification })
     }
 
+    func listRefusals(
+        _ request: Careg_V1_ListRefusalsRequest, _ call: Call<Careg_V1_ListRefusalsResponse>
+    ) throws {
+        let tokens = PageTokens(query: "refusals", String(request.sinceNumber))
+        let cursor: UInt64? = try tokens.open(request.pageToken).map { bytes in
+            guard bytes.count == 8 else { throw PageTokens.refusal }
+            return integer(bigEndian: bytes)
+        }
+        let page = refusals.page(
+            after: max(request.sinceNumber, cursor ?? 0), size: try limits.pageSize(request.pageSize))
+        let hasMore = page.rows.count < page.totalSize
+        call.succeed(
+            .with {
+                $0.refusals = page.rows.map(Careg_V1_RefusalRecord.init)
+                $0.nextPageToken = tokens.seal(hasMore ? page.rows.last.map { bigEndianBytes($0.number) } : nil)
+                $0.totalSize = UInt32(clamping: refusals.page(after: request.sinceNumber, size: 0).totalSize)
+            })
+    }
+
     private func checkpoint(of request: Careg_V1_VerifyAuditLogRequest) throws -> ChangeLogWalk.Checkpoint? {
         if request.fromRevision == 0 && request.fromHash.isEmpty { return nil }
         guard request.fromRevision > 0, let hash = SHA256Digest(hex: request.fromHash) else {
@@ -61,6 +81,19 @@ struct AdminService: Sendable {
                 metadata: ["field": request.fromRevision > 0 ? "from_hash" : "from_revision"])
         }
         return ChangeLogWalk.Checkpoint(revision: Revision(request.fromRevision), hash: hash)
+    }
+}
+
+extension Careg_V1_RefusalRecord {
+    init(_ record: RefusalRecord) {
+        self.init()
+        number = record.number
+        time = Google_Protobuf_Timestamp(record.time)
+        method = record.method
+        reason = record.reason
+        callerUid = record.caller.userID
+        callerGid = record.caller.groupID
+        callerPid = record.caller.processID
     }
 }
 

@@ -63,7 +63,8 @@ public struct CaregServices: Sendable {
             registry: RegistryService(registry: registry, limits: limits),
             verifier: VerifierService(
                 registry: registry, limits: limits, feed: feed, metrics: measures, known: knownVerify),
-            admin: AdminService(registry: registry, limits: limits, status: status, sampler: sampler),
+            admin: AdminService(
+                registry: registry, limits: limits, status: status, sampler: sampler, refusals: journal.refusals),
             backup: BackupService(
                 registry: registry, limits: limits, stateFolder: facts.stateFolder, sources: sources,
                 running: workplaces.backups))
@@ -103,9 +104,6 @@ public struct CaregServices: Sendable {
     public func observe(_ record: CallRecord) {
         metrics.count(record)
     }
-
-    /// The last calls that were denied and changes that were refused, the oldest first.
-    public var recentRefusals: [RefusalRecord] { journal.refusals.records }
 
     /// Answers the Polls that wait, and ends the Watch streams. Calls are still answered. Not on an event loop.
     public func stop() {

@@ -6,6 +6,8 @@ internal import Synchronization
 
 /// A call that was denied, or a change that was refused.
 public struct RefusalRecord: Sendable {
+    /// 1 for the first since the daemon's start.
+    public internal(set) var number: UInt64 = 0
     public var time: WallTime
     public var caller: Caller
     public var method: String
@@ -33,6 +35,8 @@ final class RefusalRing: Sendable {
     func append(_ record: RefusalRecord) {
         state.withLock { state in
             state.total += 1
+            var record = record
+            record.number = state.total
             if state.records.count < capacity {
                 state.records.append(record)
             } else {
@@ -47,7 +51,11 @@ final class RefusalRing: Sendable {
         state.withLock { Array($0.records[$0.next...] + $0.records[..<$0.next]) }
     }
 
-    var total: UInt64 { state.withLock { $0.total } }
+    /// Those after a number, at most so many, the oldest first, and how many there are after it.
+    func page(after number: UInt64, size: Int) -> (rows: ArraySlice<RefusalRecord>, totalSize: Int) {
+        let later = records.drop { $0.number <= number }
+        return (later.prefix(size), later.count)
+    }
 }
 
 /// Lets so many lines through in a second, and counts the others.

@@ -74,6 +74,7 @@ struct ServiceMethods: Sendable {
             query(.admin, "GetStatus", admin.getStatus),
             query(.admin, "GetMetrics", admin.getMetrics),
             query(.admin, "ListAuditRecords", admin.listAuditRecords),
+            query(.admin, "ListRefusals", admin.listRefusals),
             query(.admin, "VerifyAuditLog", in: workplaces.audits, limit: "waiting_audits", admin.verifyAuditLog),
             stream(.admin, "Backup", in: workplaces.copies, backup.backup),
         ]

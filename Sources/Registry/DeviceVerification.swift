@@ -68,6 +68,8 @@ extension Registry {
             guard let sighting = decision.sighting, !question.isDryRun else {
                 return completion(.success(decision.verdict))
             }
+            // The verdict stands; the device registers when it next connects.
+            if writer.isHeld { return completion(.success(decision.verdict)) }
             register(sighting, of: decision.verdict, question, caller: caller, completion: completion)
         } catch {
             completion(.failure(error))

@@ -71,6 +71,7 @@ public final class Writer: Sendable {
     private let onFatal: @Sendable (StoreFault) -> Void
     private let queue = DispatchQueue(label: "caregd.writer", qos: .userInitiated)
     private let state = Mutex(State())
+    private let held = Atomic<Int>(0)
 
     private struct State {
         var pending: [any Command] = []
@@ -139,6 +140,16 @@ public final class Writer: Sendable {
             while commitNext() {}
         }
     }
+
+    /// Runs `body`, which takes its time, before the next commit: until then nothing is decided, and ``isHeld``.
+    public func hold(_ body: () -> Void) {
+        held.add(1, ordering: .sequentiallyConsistent)
+        defer { held.subtract(1, ordering: .sequentiallyConsistent) }
+        queue.sync(execute: body)
+    }
+
+    /// Commands wait for longer than for a commit.
+    public var isHeld: Bool { held.load(ordering: .sequentiallyConsistent) > 0 }
 
     /// Runs `body` between two commits, on the writer's thread, and waits for it.
     public func betweenCommits<Result>(_ body: () throws -> Result) rethrows -> Result {

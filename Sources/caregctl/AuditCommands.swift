@@ -6,7 +6,7 @@ struct AuditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
         abstract: "The log of changes: who changed what, and whether it is intact.",
-        subcommands: [List.self, Verify.self])
+        subcommands: [List.self, Refusals.self, Verify.self])
 }
 
 extension AuditCommand {
@@ -30,6 +30,40 @@ extension AuditCommand {
                     request.pageSize = size
                     request.pageToken = token
                     return try client.listAuditRecords(request)
+                })
+        }
+    }
+
+    struct Refusals: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the last refused changes and denied callers.",
+            discussion: """
+                The daemon keeps the last 1,000 (refusals_kept) in memory, from its start on: a refusal is in no log on \
+                disk and moves no revision.
+                """)
+
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var paging: PagingOptions
+        @Option(help: ArgumentHelp("After this number. (default: all that are kept)", valueName: "number"))
+        var since: UInt64?
+
+        func run() throws {
+            let client = try global.connect()
+            try Paging(paging).printList(
+                as: global.output,
+                header: ["NUMBER", "TIME", "METHOD", "REASON", "UID", "GID", "PID"],
+                row: { record in
+                    [
+                        Cell(record.number), Cell(Readable.time(record.time)), Cell(record.method),
+                        Cell(record.reason), Cell(record.callerUid), Cell(record.callerGid), Cell(record.callerPid),
+                    ]
+                },
+                fetch: { size, token in
+                    var request = Careg_V1_ListRefusalsRequest()
+                    request.sinceNumber = since ?? 0
+                    request.pageSize = size
+                    request.pageToken = token
+                    return try client.listRefusals(request)
                 })
         }
     }

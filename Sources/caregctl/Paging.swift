@@ -46,6 +46,13 @@ extension Careg_V1_ListAuditRecordsResponse: ListResponse {
     }
 }
 
+extension Careg_V1_ListRefusalsResponse: ListResponse {
+    var rows: [Careg_V1_RefusalRecord] {
+        get { refusals }
+        set { refusals = newValue }
+    }
+}
+
 extension Careg_V1_ListTrustAnchorsResponse: ListResponse {
     var rows: [Careg_V1_CaCertificate] {
         get { trustAnchors }

@@ -11,7 +11,7 @@ final class WriterHold: Sendable {
         endMilliseconds.withLock { $0 = end }
         let isHeld = DispatchSemaphore(value: 0)
         DispatchQueue.global().async { [self] in
-            writer.betweenCommits {
+            writer.hold {
                 isHeld.signal()
                 let now = BrokerGrace.nowMilliseconds
                 let left = end > now ? Int(clamping: end - now) : 0

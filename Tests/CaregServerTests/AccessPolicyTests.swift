@@ -89,9 +89,9 @@ import Testing
         let daemon = try TestDaemon()
         let client = try daemon.client(.broker)
         #expect(throws: CaregFailure.self) { try client.createInstance(.with { $0.id = "plant" }) }
-        let record = try #require(daemon.services.recentRefusals.first)
-        #expect(record.method == "CreateInstance" && record.reason == "CALLER_NOT_ALLOWED")
-        #expect(record.caller.processID == ProcessInfo.processInfo.processIdentifier)
+        let record = try #require(try daemon.client().listRefusals(.init()).refusals.first)
+        #expect(record.number == 1 && record.method == "CreateInstance" && record.reason == "CALLER_NOT_ALLOWED")
+        #expect(record.callerPid == ProcessInfo.processInfo.processIdentifier && record.callerUid == geteuid())
         #expect(daemon.log.all.contains { $0.hasPrefix("warning caller denied") })
         #expect(try daemon.registry.figures().revision.number == 0)
     }

@@ -76,6 +76,31 @@ import Testing
         #expect(ahead?.reason == "REVISION_AHEAD")
     }
 
+    @Test func refusedChangesAreKeptForAWhileAndComeInPages() throws {
+        var limits = ServiceLimits()
+        limits.refusalsKept = 5
+        let daemon = try TestDaemon(limits: limits)
+        let client = try daemon.client()
+        #expect(try client.listRefusals(.init()).refusals.isEmpty)
+        for name in ["a", "b", "c", "d", "e", "f", "g"] {
+            #expect(throws: CaregFailure.self) { try client.deleteInstance(.with { $0.id = name }) }
+        }
+        // What is merely not found by a reader is no event.
+        #expect(throws: CaregFailure.self) { try client.getInstance(.with { $0.id = "a" }) }
+        var request = Careg_V1_ListRefusalsRequest.with { $0.pageSize = 3 }
+        let first = try client.listRefusals(request)
+        #expect(first.refusals.map(\.number) == [3, 4, 5] && first.totalSize == 5)
+        #expect(first.refusals.allSatisfy { $0.method == "DeleteInstance" && $0.reason == "INSTANCE_NOT_FOUND" })
+        request.pageToken = first.nextPageToken
+        let second = try client.listRefusals(request)
+        #expect(second.refusals.map(\.number) == [6, 7] && second.nextPageToken.isEmpty && second.totalSize == 5)
+        #expect(try client.listRefusals(.with { $0.sinceNumber = 6 }).refusals.map(\.number) == [7])
+        request.sinceNumber = 2
+        let failure = #expect(throws: CaregFailure.self) { try client.listRefusals(request) }
+        #expect(failure?.reason == "PAGE_TOKEN_INVALID")
+        #expect(try daemon.registry.figures().revision.number == 0)
+    }
+
     @Test func anIntactLogVerifiesFromTheStartAndFromACheckpoint() throws {
         var limits = ServiceLimits()
         limits.auditEntriesPerSnapshot = 3

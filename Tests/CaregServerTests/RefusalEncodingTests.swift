@@ -91,7 +91,7 @@ import Testing
         #expect(Set(names).count == names.count)
         #expect(names.filter { $0.hasPrefix(ServiceName.registry.rawValue) }.count == 21)
         #expect(names.filter { $0.hasPrefix(ServiceName.verifier.rawValue) }.count == 4)
-        #expect(names.filter { $0.hasPrefix(ServiceName.admin.rawValue) }.count == 5)
+        #expect(names.filter { $0.hasPrefix(ServiceName.admin.rawValue) }.count == 6)
         let streams = daemon.services.methods.filter { $0.kind == .serverStream }.map(\.name).sorted()
         #expect(streams == ["Backup", "Watch"])
     }

@@ -88,6 +88,22 @@ import Verification
         try bench.expectSound()
     }
 
+    @Test func whileTheWriterIsHeldAFirstSightIsAnsweredAndNotRegistered() throws {
+        let device = ca.device()
+        let before = try bench.revision()
+        let answer = Answer<Verdict>()
+        bench.registry.writer.hold {
+            bench.registry.verify(
+                VerifyQuestion(instanceID: "plant", chain: [device.der], isDryRun: false, at: nil, hearsOf: nil),
+                signatures: SignatureVerifier(), caller: Bench.caller
+            ) { answer.set($0) }
+        }
+        let verdict = try answer.get()
+        #expect(verdict.isTrusted && !verdict.registered)
+        #expect(try bench.revision() == before)
+        #expect(try bench.verify(device, with: "plant").registered)
+    }
+
     @Test func twoSignaturesOverOneContentAreOneDevice() throws {
         let device = ca.device()
         let twin = device.changed { $0.changeSignature = ECDSATwin.of }
