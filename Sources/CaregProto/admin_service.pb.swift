@@ -304,7 +304,8 @@ public nonisolated struct Careg_V1_ListAuditRecordsRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Records after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
+  /// Records after this revision; 0 for all that are kept (REVISION_AHEAD). Automatic device registrations may have been
+  /// compacted: a record of type REGISTRATIONS_COMPACTED is there in their place.
   public var sinceRevision: UInt64 = 0
 
   /// Rows wanted: 1 to 1000, 0 means 100 (ARGUMENT_INVALID). A page may be shorter although more follow.
@@ -372,11 +373,34 @@ public nonisolated struct Careg_V1_AuditRecord: Sendable {
   /// SHA-256 over the hash of the record before and this record: 64 hex digits.
   public var hash: String = String()
 
+  /// Of REGISTRATIONS_COMPACTED: the revision of the first record that this one stands for; the last has its `revision`,
+  /// `time` and `hash`. Left out otherwise.
+  public var firstRevision: UInt64 {
+    get {_firstRevision ?? 0}
+    set {_firstRevision = newValue}
+  }
+  /// Returns true if `firstRevision` has been explicitly set.
+  public var hasFirstRevision: Bool {self._firstRevision != nil}
+  /// Clears the value of `firstRevision`. Subsequent reads from it will return its default value.
+  public mutating func clearFirstRevision() {self._firstRevision = nil}
+
+  /// Of REGISTRATIONS_COMPACTED: for how many records it stands. Left out otherwise.
+  public var recordCount: UInt32 {
+    get {_recordCount ?? 0}
+    set {_recordCount = newValue}
+  }
+  /// Returns true if `recordCount` has been explicitly set.
+  public var hasRecordCount: Bool {self._recordCount != nil}
+  /// Clears the value of `recordCount`. Subsequent reads from it will return its default value.
+  public mutating func clearRecordCount() {self._recordCount = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _time: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+  fileprivate var _firstRevision: UInt64? = nil
+  fileprivate var _recordCount: UInt32? = nil
 }
 
 /// One page.
@@ -486,7 +510,8 @@ public nonisolated struct Careg_V1_VerifyAuditLogRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// A revision whose hash was kept elsewhere: with it the walk proves history, without it consistency only.
+  /// A revision whose hash was kept elsewhere: with it the walk proves history, without it consistency only. Of records that
+  /// were compacted only the last one's will do (REVISION_COMPACTED).
   public var fromRevision: UInt64 = 0
 
   /// That hash: 64 hex digits.
@@ -1057,7 +1082,7 @@ nonisolated extension Careg_V1_ListAuditRecordsRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Careg_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AuditRecord"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}revision\0\u{1}time\0\u{1}method\0\u{1}type\0\u{3}caller_uid\0\u{3}caller_gid\0\u{3}caller_pid\0\u{3}instance_id\0\u{3}ca_sn\0\u{3}device_sn\0\u{1}fingerprint\0\u{1}status\0\u{1}hash\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}revision\0\u{1}time\0\u{1}method\0\u{1}type\0\u{3}caller_uid\0\u{3}caller_gid\0\u{3}caller_pid\0\u{3}instance_id\0\u{3}ca_sn\0\u{3}device_sn\0\u{1}fingerprint\0\u{1}status\0\u{1}hash\0\u{3}first_revision\0\u{3}record_count\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1078,6 +1103,8 @@ nonisolated extension Careg_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobuf
       case 11: try { try decoder.decodeSingularStringField(value: &self.fingerprint) }()
       case 12: try { try decoder.decodeSingularEnumField(value: &self.status) }()
       case 13: try { try decoder.decodeSingularStringField(value: &self.hash) }()
+      case 14: try { try decoder.decodeSingularUInt64Field(value: &self._firstRevision) }()
+      case 15: try { try decoder.decodeSingularUInt32Field(value: &self._recordCount) }()
       default: break
       }
     }
@@ -1127,6 +1154,12 @@ nonisolated extension Careg_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobuf
     if !self.hash.isEmpty {
       try visitor.visitSingularStringField(value: self.hash, fieldNumber: 13)
     }
+    try { if let v = self._firstRevision {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 14)
+    } }()
+    try { if let v = self._recordCount {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 15)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1144,6 +1177,8 @@ nonisolated extension Careg_V1_AuditRecord: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.fingerprint != rhs.fingerprint {return false}
     if lhs.status != rhs.status {return false}
     if lhs.hash != rhs.hash {return false}
+    if lhs._firstRevision != rhs._firstRevision {return false}
+    if lhs._recordCount != rhs._recordCount {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

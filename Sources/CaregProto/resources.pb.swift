@@ -439,6 +439,12 @@ public nonisolated enum Careg_V1_ChangeType: SwiftProtobuf.Enum, Swift.CaseItera
 
   /// The registry was restored from a backup: a new history begins.
   case registryRestored // = 15
+
+  /// Stands for automatic device registrations that were compacted (`audit_retention_seconds`). In ListAuditRecords only.
+  case registrationsCompacted // = 16
+
+  /// Automatic device registrations older than `audit_retention_seconds` were compacted. Nothing else was changed.
+  case logCompacted // = 17
   case UNRECOGNIZED(Int)
 
   public init() {
@@ -463,6 +469,8 @@ public nonisolated enum Careg_V1_ChangeType: SwiftProtobuf.Enum, Swift.CaseItera
     case 13: self = .deviceDeactivated
     case 14: self = .deviceDeleted
     case 15: self = .registryRestored
+    case 16: self = .registrationsCompacted
+    case 17: self = .logCompacted
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -485,6 +493,8 @@ public nonisolated enum Careg_V1_ChangeType: SwiftProtobuf.Enum, Swift.CaseItera
     case .deviceDeactivated: return 13
     case .deviceDeleted: return 14
     case .registryRestored: return 15
+    case .registrationsCompacted: return 16
+    case .logCompacted: return 17
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -507,6 +517,8 @@ public nonisolated enum Careg_V1_ChangeType: SwiftProtobuf.Enum, Swift.CaseItera
     .deviceDeactivated,
     .deviceDeleted,
     .registryRestored,
+    .registrationsCompacted,
+    .logCompacted,
   ]
 
 }
@@ -966,7 +978,7 @@ nonisolated extension Careg_V1_Reason: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension Careg_V1_ChangeType: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CHANGE_TYPE_UNSPECIFIED\0\u{1}CHANGE_TYPE_INSTANCE_CREATED\0\u{1}CHANGE_TYPE_INSTANCE_UPDATED\0\u{1}CHANGE_TYPE_INSTANCE_DELETED\0\u{1}CHANGE_TYPE_CODE_ISSUED\0\u{1}CHANGE_TYPE_CODE_REVOKED\0\u{1}CHANGE_TYPE_CA_REGISTERED\0\u{1}CHANGE_TYPE_CA_UPDATED\0\u{1}CHANGE_TYPE_CA_ACTIVATED\0\u{1}CHANGE_TYPE_CA_UNREGISTERED\0\u{1}CHANGE_TYPE_CA_DELETED\0\u{1}CHANGE_TYPE_DEVICE_REGISTERED\0\u{1}CHANGE_TYPE_DEVICE_ACTIVATED\0\u{1}CHANGE_TYPE_DEVICE_DEACTIVATED\0\u{1}CHANGE_TYPE_DEVICE_DELETED\0\u{1}CHANGE_TYPE_REGISTRY_RESTORED\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CHANGE_TYPE_UNSPECIFIED\0\u{1}CHANGE_TYPE_INSTANCE_CREATED\0\u{1}CHANGE_TYPE_INSTANCE_UPDATED\0\u{1}CHANGE_TYPE_INSTANCE_DELETED\0\u{1}CHANGE_TYPE_CODE_ISSUED\0\u{1}CHANGE_TYPE_CODE_REVOKED\0\u{1}CHANGE_TYPE_CA_REGISTERED\0\u{1}CHANGE_TYPE_CA_UPDATED\0\u{1}CHANGE_TYPE_CA_ACTIVATED\0\u{1}CHANGE_TYPE_CA_UNREGISTERED\0\u{1}CHANGE_TYPE_CA_DELETED\0\u{1}CHANGE_TYPE_DEVICE_REGISTERED\0\u{1}CHANGE_TYPE_DEVICE_ACTIVATED\0\u{1}CHANGE_TYPE_DEVICE_DEACTIVATED\0\u{1}CHANGE_TYPE_DEVICE_DELETED\0\u{1}CHANGE_TYPE_REGISTRY_RESTORED\0\u{1}CHANGE_TYPE_REGISTRATIONS_COMPACTED\0\u{1}CHANGE_TYPE_LOG_COMPACTED\0")
 }
 
 nonisolated extension Careg_V1_Instance: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

@@ -232,7 +232,8 @@ final class ExpiryCensus: Sendable {
             switch entry.kind {
             case .caRegistered, .caActivated, .caUnregistered, .caDeleted, .registryRestored: true
             case .instanceCreated, .instanceUpdated, .instanceDeleted, .codeIssued, .codeRevoked, .caUpdated,
-                .deviceRegistered, .deviceActivated, .deviceDeactivated, .deviceDeleted:
+                .deviceRegistered, .deviceActivated, .deviceDeactivated, .deviceDeleted, .registrationsCompacted,
+                .logCompacted:
                 false
             }
         }

@@ -210,6 +210,8 @@ extension Careg_V1_ChangeType {
         case .deviceDeactivated: self = .deviceDeactivated
         case .deviceDeleted: self = .deviceDeleted
         case .registryRestored: self = .registryRestored
+        case .registrationsCompacted: self = .registrationsCompacted
+        case .logCompacted: self = .logCompacted
         }
     }
 }
@@ -244,6 +246,10 @@ extension Careg_V1_AuditRecord {
         fingerprint = entry.fingerprint?.hex ?? ""
         status = Careg_V1_Status(entry)
         hash = entry.hash.hex
+        if let run = entry.run {
+            firstRevision = run.first.number
+            recordCount = run.count
+        }
     }
 }
 

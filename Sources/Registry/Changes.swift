@@ -37,7 +37,8 @@ extension Registry {
                 if page.entries.count == limit || walked == limits.walkedRowsPerPage { return false }
                 walked += 1
                 page.reached = entry.revision
-                if isTold(entry) { page.entries.append(entry) }
+                // What stands for others is no change.
+                if entry.run == nil, isTold(entry) { page.entries.append(entry) }
                 return true
             }
             return page
@@ -57,7 +58,7 @@ extension Registry {
         }
     }
 
-    /// ListAuditRecords: REVISION_AHEAD, REVISION_COMPACTED.
+    /// ListAuditRecords: REVISION_AHEAD. What was compacted is there as the entries that stand for it.
     ///
     /// - Parameters:
     ///   - since: what the query asked for.
@@ -67,9 +68,9 @@ extension Registry {
     ) throws -> Page<ChangeRecord, Revision> {
         try read { snapshot in
             let last = try snapshot.revision()
-            try snapshot.requireKept(since, of: "", last: last)
+            try snapshot.requireMade(since, of: "", last: last)
             let kept = Int64(try snapshot.changeCount())
-            // Exact, unless a restore made revisions jump within.
+            // Exact, unless a restore made revisions jump within, or entries were compacted there.
             let after = Int64(clamping: last.number - min(since.number, last.number))
             var page = Page<ChangeRecord, Revision>(rows: [], next: nil, totalSize: min(kept, after))
             try snapshot.changes(after: max(since, cursor ?? since)) { entry in
@@ -86,7 +87,8 @@ extension Registry {
 }
 
 extension Snapshot {
-    fileprivate func requireKept(_ since: Revision, of historyID: String, last: Revision) throws {
+    /// REVISION_AHEAD where a revision has not been made in this history.
+    fileprivate func requireMade(_ since: Revision, of historyID: String, last: Revision) throws {
         let mine = try identity().historyID
         guard historyID.isEmpty || historyID == mine else {
             throw Refusal(
@@ -102,13 +104,37 @@ extension Snapshot {
                     + "backup, read its state anew and go on from there.",
                 metadata: ["history_id": mine, "revision": String(last.number)])
         }
+    }
+
+    /// The same, and REVISION_COMPACTED where not all that came after it is told one by one.
+    fileprivate func requireKept(_ since: Revision, of historyID: String, last: Revision) throws {
+        try requireMade(since, of: historyID, last: last)
         // 0 asks for all that is kept.
-        guard since.number > 0, since < last, let first = try firstChange(), since.next < first.revision else { return }
+        guard since.number > 0, since < last else { return }
+        let compacted = try lastCompactedChange()
+        guard since < compacted else { return }
         throw Refusal(
             .revisionCompacted,
-            "The changes after revision \(since.number) are kept from revision \(first.revision.number) on only. Read the "
-                + "registry's state anew, and go on from revision \(last.number).",
-            metadata: ["history_id": mine, "revision": String(last.number)])
+            "The changes after revision \(since.number) are kept whole from revision \(compacted.next.number) on only: older "
+                + "automatic device registrations were compacted. Read the registry's state anew, and go on from revision "
+                + "\(last.number).",
+            metadata: ["history_id": try identity().historyID, "revision": String(last.number)])
+    }
+
+    /// REVISION_COMPACTED where the entry of a revision was taken out of the log.
+    fileprivate func requireEntry(at revision: Revision) throws {
+        guard revision <= (try lastCompactedChange()), try change(at: revision) == nil else { return }
+        var run: ChangeRecord?
+        try changes(after: revision) { entry in
+            run = entry
+            return false
+        }
+        guard let run, let first = run.run?.first, first <= revision else { return }
+        throw Refusal(
+            .revisionCompacted,
+            "The record of revision \(revision.number) was compacted with those of revisions \(first.number) to "
+                + "\(run.revision.number). Give the hash of another revision: that of the last of them is kept.",
+            metadata: ["revision": String(run.revision.number)])
     }
 }
 
@@ -143,24 +169,29 @@ public struct ChangeLogWalk {
     private let checkpoint: Checkpoint?
     /// What was the last change when the walk began: those that come meanwhile are not waited for.
     private let end: Revision
+    private var chain: ChangeChain
 
     /// - Throws: ``Refusal`` REVISION_AHEAD, REVISION_COMPACTED for a checkpoint that is not in the log.
     public init(_ registry: Registry, from checkpoint: Checkpoint?) throws {
         self.registry = registry
         self.checkpoint = checkpoint
-        if let checkpoint {
-            end = try registry.requireKept(checkpoint.revision, of: "")
-        } else {
-            end = try registry.read { try $0.revision() }
+        end = try registry.read { snapshot in
+            let last = try snapshot.revision()
+            if let checkpoint {
+                try snapshot.requireMade(checkpoint.revision, of: "", last: last)
+                try snapshot.requireEntry(at: checkpoint.revision)
+            }
+            return last
         }
+        chain = ChangeChain(end: end)
     }
 
     /// Walks on.
     ///
     /// - Returns: whether there is more.
     public mutating func walk(entries limit: Int) throws -> Bool {
-        var finding = finding
-        defer { self.finding = finding }
+        var (finding, chain) = (finding, chain)
+        defer { (self.finding, self.chain) = (finding, chain) }
         var walked = 0
         var hasMore = false
         do {
@@ -172,7 +203,11 @@ public struct ChangeLogWalk {
                         return false
                     }
                     walked += 1
-                    return take(entry, into: &finding)
+                    return take(entry, into: &finding, &chain)
+                }
+                guard finding.broken == nil, !hasMore else { return }
+                finding.broken = try chain.missingCovers.first { cover in
+                    try snapshot.change(at: cover)?.kind != .logCompacted
                 }
             }
         } catch StoreFault.damaged(_, let key, _) {
@@ -185,12 +220,12 @@ public struct ChangeLogWalk {
         return hasMore && finding.broken == nil
     }
 
-    private func take(_ entry: ChangeRecord, into finding: inout Finding) -> Bool {
-        guard entry.hash == entry.chainHash(after: finding.lastHash) else {
+    private func take(_ entry: ChangeRecord, into finding: inout Finding, _ chain: inout ChangeChain) -> Bool {
+        guard chain.take(entry) else {
             finding.broken = entry.revision
             return false
         }
-        if finding.recordCount == 0 { finding.firstRevision = entry.revision }
+        if finding.recordCount == 0 { finding.firstRevision = entry.run?.first ?? entry.revision }
         finding.lastRevision = entry.revision
         finding.lastHash = entry.hash
         finding.recordCount += 1

@@ -46,6 +46,15 @@ public struct CommandContext {
         return written.revision
     }
 
+    /// Compacts the change log, and tells of it there.
+    func compactLog(before horizon: WallTime, leastRemoved: Int) throws -> StoreTransaction.CompactionReport {
+        let cover = ChangeRecord(kind: .logCompacted, time: now, method: method, caller: caller, instanceID: "")
+        let (report, entry) = try store.compactLog(
+            before: horizon, rows: LogRetention.rowsPerCommit, minimum: leastRemoved, cover: cover)
+        if let entry { journal.changes.append(CommittedChange(entry: entry)) }
+        return report
+    }
+
     /// The revision that ``record(_:instance:ca:device:)`` will make.
     func nextRevision() throws -> Revision {
         try store.revision().next

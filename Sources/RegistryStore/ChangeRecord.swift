@@ -18,6 +18,10 @@ public enum ChangeKind: UInt8, Sendable, CaseIterable {
     case deviceDeactivated
     case deviceDeleted
     case registryRestored
+    /// Stands for several automatic device registrations that were taken out of the log.
+    case registrationsCompacted
+    /// Automatic device registrations were taken out of the log.
+    case logCompacted
 }
 
 /// One entry of the change log: what was changed, by whom, and when. It holds ids, serial numbers and fingerprints, never
@@ -38,8 +42,23 @@ public struct ChangeRecord: Sendable {
     public var fingerprint: SHA256Digest?
     /// Raw value of the ``DeviceStatus`` or ``CaStatus`` after the change; 0 where there is none.
     public var status: UInt8
+    /// What an entry that stands for several others stands for.
+    public var run: CompactedRun?
     /// SHA-256 over the hash of the entry before and this entry.
     public var hash: SHA256Digest
+
+    /// Entries that follow each other and were taken out of the log. The entry that stands for them has the revision, the
+    /// time and the hash of the last of them, so that the chain goes on from it.
+    public struct CompactedRun: Sendable, Equatable {
+        /// The revision of the first of them.
+        public var first: Revision
+        /// How many they were.
+        public var count: UInt32
+        /// The hash of the entry before the first of them.
+        public var hashBefore: SHA256Digest
+        /// The revision of the ``ChangeKind/logCompacted`` entry that covers this one.
+        public var coveredBy: Revision
+    }
 
     /// The hash before the first entry.
     public static let chainStart = SHA256Digest(hashing: Array("careg change log 1".utf8))
@@ -64,6 +83,11 @@ public struct ChangeRecord: Sendable {
         writer.append(deviceSerialNumber)
         writer.append(fingerprint?.bytes ?? [])
         writer.append(status)
+        guard let run else { return }
+        writer.append(run.first.number)
+        writer.append(run.count)
+        writer.append(run.hashBefore)
+        writer.append(run.coveredBy.number)
     }
 }
 
@@ -87,6 +111,11 @@ extension ChangeRecord: StoredRecord {
         guard print.isEmpty || print.count == SHA256Digest.byteCount else { throw RecordReader.Malformed() }
         fingerprint = SHA256Digest(bytes: print)
         status = try reader.integer()
+        if kind == .registrationsCompacted {
+            run = CompactedRun(
+                first: Revision(try reader.integer()), count: try reader.integer(), hashBefore: try reader.digest(),
+                coveredBy: Revision(try reader.integer()))
+        }
         hash = try reader.digest()
     }
 }

@@ -7,7 +7,10 @@ internal import Signatures
 /// (see the Registry room), and LMDB would make a second one wait.
 public final class Store: Sendable {
     /// The version of the tables' layout. A registry of a newer one is refused, not misread.
-    public static let schemaVersion: UInt32 = 1
+    ///
+    /// 2: the change log may hold entries that stand for others. A registry of version 1 is one of version 2 that has none,
+    /// and says 2 from its first compaction on.
+    public static let schemaVersion: UInt32 = 2
 
     let environment: Environment
     let tables: Tables
@@ -158,6 +161,7 @@ enum MetaKey: String {
     case historyID = "history_id"
     case lastIdentifier = "last_identifier"
     case lastInstanceNumber = "last_instance_number"
+    case compaction
 }
 
 /// The open write transaction. Good inside ``Store/write(_:)`` only.

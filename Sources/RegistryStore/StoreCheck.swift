@@ -206,16 +206,21 @@ private struct CheckWalk {
     }
 
     private mutating func walkChanges(progress: (Int) -> Void) throws {
-        var previous: SHA256Digest?
+        var chain = ChangeChain()
+        var isWhole = true
         try walk(tables.changes) { walk, key, entry in
             if walk.report.rowCount % 100_000 == 0 { progress(walk.report.rowCount) }
             if bigEndianBytes(entry.revision.number) != key { walk.add(walk.tables.changes, key, .disagreement) }
-            if entry.hash != entry.chainHash(after: previous ?? ChangeRecord.chainStart) {
+            if !chain.take(entry) {
+                isWhole = false
+                chain.resume(after: entry)
                 walk.add(walk.tables.changes, key, .hashChain)
             }
-            previous = entry.hash
             walk.report.revision = entry.revision
             walk.report.lastHash = entry.hash
+        }
+        for cover in chain.missingCovers where isWhole {
+            add(tables.changes, bigEndianBytes(cover.number), .missing)
         }
     }
 }

@@ -93,7 +93,8 @@ extension AuditCommand {
 
     fileprivate static func row(_ record: Careg_V1_AuditRecord) -> [Cell] {
         [
-            Cell(record.revision), Cell(Readable.time(record.time)),
+            Cell(record.hasFirstRevision ? "\(record.firstRevision)-\(record.revision)" : String(record.revision)),
+            Cell(Readable.time(record.time)),
             Cell(Readable.words(record.type, of: "ChangeType")), Cell(record.callerUid), Cell(record.callerPid),
             Cell(record.instanceID.isEmpty ? "-" : record.instanceID), Cell(record.caSn.isEmpty ? "-" : record.caSn),
             Cell(record.deviceSn.isEmpty ? "-" : record.deviceSn), Readable.status(record.status),

@@ -45,14 +45,19 @@ struct AuditCommand: ParsableCommand {
         }
 
         private func verify(_ snapshot: Snapshot) throws {
-            var previous = ChangeRecord.chainStart
-            var last = Revision(0)
+            var chain = ChangeChain()
             var count = 0
             var isKeptFound = from == nil
             let kept = from.flatMap(Self.kept)
             try snapshot.changes(after: Revision(0)) { entry in
-                guard entry.hash == entry.chainHash(after: previous) else {
+                guard chain.take(entry) else {
                     throw StartFailure(.damaged, "the chain of hashes breaks at revision \(entry.revision.number)")
+                }
+                if let kept, let run = entry.run, run.first <= kept.revision, kept.revision < entry.revision {
+                    throw StartFailure(
+                        .noInput,
+                        "the record of revision \(kept.revision.number) was compacted with those of revisions "
+                            + "\(run.first.number) to \(entry.revision.number): give the hash of another revision")
                 }
                 if let kept, entry.revision == kept.revision {
                     guard entry.hash.hex == kept.hash else {
@@ -61,15 +66,19 @@ struct AuditCommand: ParsableCommand {
                     }
                     isKeptFound = true
                 }
-                previous = entry.hash
-                last = entry.revision
                 count += 1
                 return true
+            }
+            if let cover = chain.missingCovers.first {
+                throw StartFailure(
+                    .damaged, "the record of revision \(cover.number) is missing: it covers compacted ones")
             }
             guard isKeptFound else {
                 throw StartFailure(.damaged, "the revision of --from is not in the log: the history was rewritten")
             }
-            StandardOutput.write("intact: \(count) records, last revision \(last.number), last hash \(previous.hex)\n")
+            StandardOutput.write(
+                "intact: \(count) records, last revision \(chain.lastRevision.number), last hash \(chain.lastHash.hex)\n"
+            )
         }
     }
 }

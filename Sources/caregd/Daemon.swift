@@ -37,7 +37,8 @@ final class Daemon {
     private let listeners: [Listener]
     private let liveness = Liveness()
     private let tender = DispatchQueue(label: "caregd.tender", qos: .utility)
-    private let ending = EndFlag()
+    /// Set once, when the daemon begins to end.
+    private let ending = Flag()
 
     /// Makes everything ready but the threads that serve. Listens when it returns: what connects is served soon.
     init(folders: Folders, configuration: DaemonConfiguration, environment: [String: String]) throws {
@@ -134,6 +135,8 @@ final class Daemon {
                 LimitReport(
                     name: "trust_map_staleness_milliseconds", value: UInt64(limits.trustMapStalenessMilliseconds),
                     used: nil),
+                LimitReport(
+                    name: "audit_retention_seconds", value: UInt64(limits.auditRetentionSeconds), used: nil),
                 LimitReport(
                     name: "expired_code_memory_seconds", value: UInt64(limits.registry.expiredCodeMemorySeconds),
                     used: nil),
@@ -238,6 +241,7 @@ final class Daemon {
         liveness.every(milliseconds: Self.tendMilliseconds, on: tender) {
             if fastPath.needsTending { fastPath.tend(registry, mayGoOn: { !ending.isSet }) }
         }
+        compactLogRegularly()
         if let path = configuration.metricsTextfile {
             let (services, logger) = (services, logger)
             liveness.every(milliseconds: Self.metricsSeconds * 1_000, on: DispatchQueue(label: "caregd.metrics")) {
@@ -245,6 +249,34 @@ final class Daemon {
                     try writeVolatile(Array(services.metricsText.utf8), to: path, group: nil, mode: 0o644)
                 } catch {
                     logger.warning("the metrics file cannot be written", metadata: ["error": "\(error)"])
+                }
+            }
+        }
+    }
+
+    /// Takes automatic device registrations out of the change log once they have the configured age: ten times in that age,
+    /// and once an hour at the least.
+    private func compactLogRegularly() {
+        let seconds = configuration.limits.auditRetentionSeconds
+        guard seconds > 0 else { return }
+        let caller = Caller(userID: getuid(), groupID: getgid(), processID: getpid())
+        let (registry, hold, ending, logger) = (registry, hold, ending, logger)
+        let isAtWork = Flag()
+        liveness.every(
+            milliseconds: min(3_600, max(1, seconds / 10)) * 1_000, on: DispatchQueue(label: "caregd.retention")
+        ) {
+            // While changes wait, this one need not.
+            guard hold.problem == nil, !isAtWork.exchange(true) else { return }
+            let horizon = WallTime(milliseconds: WallTime.now.milliseconds - Int64(seconds) * 1_000)
+            registry.compactLog(before: horizon, caller: caller, mayGoOn: { !ending.isSet }) { result in
+                _ = isAtWork.exchange(false)
+                switch result {
+                case .success(0): break
+                case .success(let count):
+                    logger.notice(
+                        "the change log was compacted", metadata: ["automatic_registrations_removed": "\(count)"])
+                case .failure(let error):
+                    logger.warning("the change log could not be compacted", metadata: ["error": "\(error)"])
                 }
             }
         }
@@ -337,13 +369,18 @@ final class Daemon {
     }
 }
 
-/// Set once, when the daemon begins to end.
-private final class EndFlag: Sendable {
+/// A flag that threads share.
+private final class Flag: Sendable {
     private let flag = Atomic<Bool>(false)
 
     var isSet: Bool { flag.load(ordering: .relaxed) }
 
     func set() {
         flag.store(true, ordering: .relaxed)
+    }
+
+    /// - Returns: what it was before.
+    func exchange(_ value: Bool) -> Bool {
+        flag.exchange(value, ordering: .acquiringAndReleasing)
     }
 }

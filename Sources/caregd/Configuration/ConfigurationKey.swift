@@ -11,6 +11,8 @@ struct DaemonLimits: Sendable {
     var trustMapDevices = 16_000_000
     /// No reader of the trust map goes on longer without a heartbeat, in milliseconds.
     var trustMapStalenessMilliseconds = 60_000
+    /// Automatic device registrations older than this, in seconds, are compacted in the change log; 0: never.
+    var auditRetentionSeconds = 0
 }
 
 extension DaemonLimits {
@@ -86,6 +88,7 @@ struct LimitKey: Sendable {
         LimitKey("waiting_polls", 1...100_000, \.services.waitingPolls),
         LimitKey("backups", 1...64, \.services.backups),
         LimitKey("refusals_kept", 0...1_000_000, \.services.refusalsKept),
+        LimitKey("audit_retention_seconds", 0...3_155_760_000, \.auditRetentionSeconds),
         LimitKey("trust_map_devices", 1_024...1_000_000_000, \.trustMapDevices),
         LimitKey("trust_map_staleness_milliseconds", 1_000...3_600_000, \.trustMapStalenessMilliseconds),
     ]

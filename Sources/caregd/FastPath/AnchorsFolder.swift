@@ -89,7 +89,7 @@ final class AnchorsFolder: Mirror {
                     touched.insert(number)
                 case .instanceDeleted, .caRegistered, .caActivated, .caUnregistered, .caDeleted: touched.insert(number)
                 case .instanceUpdated, .codeIssued, .codeRevoked, .caUpdated, .deviceRegistered, .deviceActivated,
-                    .deviceDeactivated, .deviceDeleted, .registryRestored:
+                    .deviceDeactivated, .deviceDeleted, .registryRestored, .registrationsCompacted, .logCompacted:
                     break
                 }
             }

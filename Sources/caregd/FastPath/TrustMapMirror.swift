@@ -229,7 +229,8 @@ final class TrustMapMirror: Mirror {
                 guard let fingerprint = change.entry.fingerprint else { return }
                 batch.deviceWords.append((fingerprint, change.entry.instanceID, .ask))
             }
-        case .instanceUpdated, .codeIssued, .codeRevoked, .registryRestored: return
+        case .instanceUpdated, .codeIssued, .codeRevoked, .registryRestored, .registrationsCompacted, .logCompacted:
+            return
         }
     }
 
