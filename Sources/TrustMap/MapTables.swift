@@ -27,6 +27,8 @@ final class MapTables {
     private var wantsRoom = false
     /// The current map has not got its name yet: readers find a superseded one, and ask.
     private(set) var isUnpublished = false
+    /// Readers were sent away for good.
+    private(set) var isRetired = false
     /// Statuses are being changed: the epoch is odd.
     private var isEpochOpen = false
 
@@ -36,7 +38,11 @@ final class MapTables {
     init(_ file: MapFile) { current = file }
 
     var needsGrowth: Bool {
-        wantsRoom || deviceCount * 16 >= UInt64(current.capacity.devices) * Self.crowdedSixteenths
+        !isRetired && (wantsRoom || isCrowdedByDevices)
+    }
+
+    private var isCrowdedByDevices: Bool {
+        deviceCount * 16 >= UInt64(current.capacity.devices) * Self.crowdedSixteenths
     }
 
     // MARK: Instances
@@ -291,6 +297,11 @@ final class MapTables {
     }
 
     func supersede() { current.supersede() }
+
+    func retire() {
+        isRetired = true
+        current.supersede()
+    }
 
     /// Makes the successor the current map.
     ///

@@ -64,6 +64,8 @@ public final class TrustMapWriter: Sendable {
     private let live: Mutex<MapFile>
     /// One growth at a time; the problem that the last one met.
     private let growth = Mutex<(isRunning: Bool, problem: TrustMapFault?)>((false, nil))
+    /// Held while a growth is under way.
+    private let growing = Mutex<Void>(())
 
     /// Makes an empty map, marks the one that stands at the path superseded, and takes its place.
     ///
@@ -108,7 +110,7 @@ public final class TrustMapWriter: Sendable {
     public func heartbeat() {
         tables.withLock { tables in
             tables.current.beat()
-            guard tables.isUnpublished else { return }
+            guard tables.isUnpublished, !tables.isRetired else { return }
             do {
                 try Self.publish(configuration.path)
                 tables.notePublished()
@@ -116,6 +118,15 @@ public final class TrustMapWriter: Sendable {
                 // The next beat tries again; `statistics` tells the problem.
             }
         }
+    }
+
+    /// Ends the map: its readers ask from now on, and no growth that is under way takes its place any more. Nothing that
+    /// is said in `update` later reaches a reader.
+    ///
+    /// Waits for such a growth, which by then only has its pages allocated.
+    public func retire() {
+        tables.withLock { $0.retire() }
+        growing.withLock { _ in }
     }
 
     // MARK: Growth
@@ -133,7 +144,7 @@ public final class TrustMapWriter: Sendable {
     public func grow() throws(TrustMapFault) -> Bool {
         guard growth.withLock({ beginGrowth(&$0.isRunning) }) else { return false }
         do {
-            let hasGrown = try growNow()
+            let hasGrown = try growing.withLock { _ throws(TrustMapFault) in try growNow() }
             growth.withLock { $0 = (false, nil) }
             return hasGrown
         } catch {
@@ -160,8 +171,15 @@ public final class TrustMapWriter: Sendable {
             creating: Self.provisionalPath(configuration.path), capacity: capacity, group: configuration.group,
             generation: generation &+ 1, longestStalenessMilliseconds: configuration.longestStalenessMilliseconds)
         tables.withLock { $0.begin(successor: successor) }
-        while !tables.withLock({ $0.copyDevices(slots: Self.slotsPerTurn) }) {}
+        while !tables.withLock({ $0.isRetired || $0.copyDevices(slots: Self.slotsPerTurn) }) {}
+        var hasGrown = true
         let failure = tables.withLock { tables -> TrustMapFault? in
+            guard !tables.isRetired else {
+                unsafe unlink(Self.provisionalPath(configuration.path))
+                tables.dropSuccessor()
+                hasGrown = false
+                return nil
+            }
             successor.beat()
             tables.supersede()
             do throws(TrustMapFault) {
@@ -175,7 +193,7 @@ public final class TrustMapWriter: Sendable {
             return nil
         }
         if let failure { throw failure }
-        return true
+        return hasGrown
     }
 
     private func adopt(_ successor: MapFile, _ tables: MapTables, isPublished: Bool) {

@@ -202,6 +202,31 @@ import Verification
         #expect(!FileManager.default.fileExists(atPath: "\(region.place.path)/anchors.\(group)"))
     }
 
+    @Test func whatChangesWhileAnInstanceIsOutOfScopeIsKnownWhenItComesBack() throws {
+        let region = try TestRegion()
+        try region.createInstance("plant")
+        let ca = try region.register(root, with: "plant")
+        let other = Entity.root("Other", key: .p256(77))
+        let otherCA = try region.register(other, with: "plant")
+        let (device, deleted, untouched) = (root.device("device"), other.device("deleted"), other.device("untouched"))
+        for device in [device, deleted, untouched] { _ = try region.verify([device], of: "plant") }
+        region.fill()
+        #expect(try region.look(up: device, of: "plant") == .trusted)
+        let former = try TrustMapReader(path: "\(region.place.path)/trust.map")
+        try region.restrict([getgid(): ["plant"]])
+        #expect(former.isSuperseded, "what it says of the instance is nobody's business any more")
+        #expect(try region.look(up: device, of: "plant") == nil)
+        try region.unregister(ca)
+        try region.change(deleted, of: otherCA, .delete)
+        try region.restrict([:])
+        for _ in 0..<2 {
+            #expect(try region.look(up: device, of: "plant") != .trusted)
+            #expect(try region.look(up: deleted, of: "plant") != .trusted)
+            region.fill()
+        }
+        #expect(try region.look(up: untouched, of: "plant") == .trusted)
+    }
+
     /// Random changes: whatever the map says, Verify says.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
     func whateverTheMapSaysVerifySaysToo(seed: UInt64) throws {
@@ -228,7 +253,11 @@ import Verification
             let instance = generator.pick(instances)
             let ca = registered.isEmpty ? nil : generator.pick(registered)
             // What is refused changes nothing, and is as good a step as any other.
-            switch generator.below(10) {
+            switch generator.below(11) {
+            case 10:
+                if generator.oneIn(2) {
+                    try region.restrict(generator.oneIn(2) ? [:] : [getgid(): [generator.pick(instances)]])
+                }
             case 0, 1:
                 if let ca = try? region.register(
                     generator.pick(authorities), with: instance, mode: generator.oneIn(4) ? .pending : .automatic)

@@ -55,6 +55,16 @@ final class TestRegion {
         (fastPath, registry) = try Self.open(place, store, [:], 100_000)
     }
 
+    /// Other access rules, as a SIGHUP brings them.
+    func restrict(_ restrictions: FastPath.Restrictions) throws {
+        let restricted = restrictions.values.reduce(into: Set<String>()) { $0.formUnion($1) }
+        try registry.writer.betweenCommits {
+            try store.read { snapshot in
+                try fastPath.setRestrictions(restrictions, restricted: restricted, snapshot: snapshot)
+            }
+        }
+    }
+
     func fill() {
         fastPath.tend(registry, mayGoOn: { true })
     }

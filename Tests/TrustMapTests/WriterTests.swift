@@ -267,6 +267,27 @@ func someDevice(
         #expect(writer.statistics.devices == UInt64(count))
     }
 
+    @Test func aRetiredMapSendsItsReadersAwayAndIsNotReplacedByAGrowth() throws {
+        let folder = try MapFolder()
+        let writer = try folder.makeWriter(deviceSlots: 64)
+        writer.update(revision: 2) { update in
+            for number in 0..<50 { update.addDevice(someDevice(number)) }
+        }
+        #expect(writer.needsGrowth)
+        let reader = try TrustMapReader(path: folder.path)
+        writer.retire()
+        #expect(reader.isSuperseded)
+        #expect(!writer.needsGrowth)
+        #expect(try !writer.grow())
+        writer.heartbeat()
+        #expect(try TrustMapReader(path: folder.path).isSuperseded)
+        #expect(!FileManager.default.fileExists(atPath: folder.path + ".new"))
+        // The next one takes its place.
+        let next = try folder.makeWriter()
+        #expect(try !TrustMapReader(path: folder.path).isSuperseded)
+        withExtendedLifetime(next) {}
+    }
+
     @Test func atItsLimitAMapLeavesDevicesOut() throws {
         let place = try MapFolder()
         let writer = try place.makeWriter(deviceSlots: 64, maximumDevices: 128)

@@ -85,14 +85,26 @@ final class FastPath: Mirror {
         }
     }
 
-    /// The maps, by their paths.
-    var mapPaths: [String] {
-        parts.withLock { $0.map { "\(settings.runtimeFolder)/\($0.map.fileName)" } }
+    /// The maps that brokers may hold, or may come to hold, by their paths.
+    var mapPaths: [String] { paths { _ in true } }
+
+    /// The maps that there are now.
+    var presentMapPaths: [String] { paths { $0.map.hasMap } }
+
+    private func paths(where isWanted: (Part) -> Bool) -> [String] {
+        parts.withLock { $0.filter(isWanted).map { "\(settings.runtimeFolder)/\($0.map.fileName)" } }
     }
 
     /// Takes other rules, in the snapshot of the last commit, while no commit is under way.
+    ///
+    /// - Throws: the first thing that failed; all else was done, and brokers ask where a map could not follow.
     func setRestrictions(_ restrictions: Restrictions, restricted: Set<String>, snapshot: Snapshot) throws {
-        try parts.withLock { parts in
+        let devices = UInt64(max(0, (try? snapshot.regionTally().devices) ?? 0))
+        var failure: (any Error)?
+        func attempt(_ body: () throws -> Void) {
+            do { try body() } catch { failure = failure ?? error }
+        }
+        parts.withLock { parts in
             var kept: [Part] = []
             for part in parts {
                 let scope: InstanceScope
@@ -106,16 +118,17 @@ final class FastPath: Mirror {
                 } else {
                     scope = .allBut(restricted)
                 }
-                try part.map.setScope(scope, snapshot: snapshot)
-                try part.anchors.rebuild(scope: scope, snapshot: snapshot)
+                attempt { try part.map.setScope(scope, snapshot: snapshot, devices: devices) }
+                attempt { try part.anchors.rebuild(scope: scope, snapshot: snapshot) }
                 kept.append(part)
             }
             for (group, instances) in restrictions where !kept.contains(where: { $0.group == group }) {
-                kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
+                attempt { kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot)) }
             }
             parts = kept
             otherMaps.withLock { $0 = kept.map(\.map).filter { $0 !== firstMap } }
         }
+        if let failure { throw failure }
     }
 
     func apply(_ changes: [CommittedChange], _ snapshot: Snapshot) {

@@ -38,6 +38,8 @@ final class TrustMapMirror: Mirror {
         /// The reason that the last whole filling began with.
         var doneFilling: UInt64 = 0
         var deviceKeys = DeviceKeyFilter()
+        /// There is to be no map.
+        var isRemoved = false
     }
 
     private struct Instance {
@@ -116,36 +118,45 @@ final class TrustMapMirror: Mirror {
     ///
     /// - Parameter devices: how many it is to hold soon.
     func makeMap(devices: UInt64) {
-        lock.withLock { state in
-            guard state.writer == nil else { return }
-            var configuration = configuration
-            let slots = min(devices &* 16 / 11 &+ 1_024, UInt64(configuration.maximumDevices))
-            configuration.deviceSlots = max(configuration.deviceSlots, UInt32(slots))
-            configuration.instanceSlots = max(
-                configuration.instanceSlots, UInt32(min(state.instances.count * 2, 1 << 24)))
-            do throws(TrustMapFault) {
-                let writer = try TrustMapWriter(configuration)
-                writer.update(revision: state.revision.number) { update in
-                    for instance in state.instances.values { update.addInstance(instance.id) }
-                }
-                state.writer = writer
-                live.withLock { $0 = writer }
-                state.problem = nil
-                wantFilling(&state)
-            } catch {
-                state.problem = error.description
+        lock.withLock { makeMap(&$0, devices: devices) }
+    }
+
+    private func makeMap(_ state: inout State, devices: UInt64) {
+        guard state.writer == nil, !state.isRemoved else { return }
+        var configuration = configuration
+        let slots = min(devices &* 16 / 11 &+ 1_024, UInt64(configuration.maximumDevices))
+        configuration.deviceSlots = max(configuration.deviceSlots, UInt32(slots))
+        configuration.instanceSlots = max(
+            configuration.instanceSlots, UInt32(min(state.instances.count * 2, 1 << 24)))
+        do throws(TrustMapFault) {
+            let writer = try TrustMapWriter(configuration)
+            writer.update(revision: state.revision.number) { update in
+                for instance in state.instances.values { update.addInstance(instance.id) }
             }
+            state.writer = writer
+            live.withLock { $0 = writer }
+            state.problem = nil
+            wantFilling(&state)
+        } catch {
+            state.problem = error.description
         }
     }
 
-    /// The map goes: brokers that hold it ask.
+    /// The map goes for good: brokers that hold it ask.
     func removeMap() {
         lock.withLock { state in
-            state.writer = nil
-            live.withLock { $0 = nil }
-            _ = TrustMapWriter.markSuperseded(path: configuration.path)
-            try? removeFile(configuration.path)
+            state.isRemoved = true
+            retireMap(&state)
         }
+    }
+
+    private func retireMap(_ state: inout State) {
+        live.withLock { $0 = nil }
+        state.writer?.retire()
+        state.writer = nil
+        // One that another process has left there.
+        _ = TrustMapWriter.markSuperseded(path: configuration.path)
+        try? removeFile(configuration.path)
     }
 
     /// What readers are told of a device where it is a yes.
@@ -339,8 +350,10 @@ final class TrustMapMirror: Mirror {
 
     /// Whether ``tend(_:mayGoOn:)`` has anything to do.
     var needsTending: Bool {
-        let (writer, isFilled) = lock.withLock { ($0.writer, $0.doneFilling == $0.wantedFilling) }
-        guard let writer else { return true }
+        let (writer, isFilled, isRemoved) = lock.withLock {
+            ($0.writer, $0.doneFilling == $0.wantedFilling, $0.isRemoved)
+        }
+        guard let writer else { return !isRemoved }
         return !isFilled || writer.needsGrowth
     }
 
@@ -415,27 +428,27 @@ final class TrustMapMirror: Mirror {
 
     // MARK: Scope
 
-    /// Takes another set of instances, in the snapshot of the last commit: what left it is asked, what came is filled in.
-    func setScope(_ scope: InstanceScope, snapshot: Snapshot) throws {
+    /// Takes another set of instances, in the snapshot of the last commit, in a new map: what the former one said of
+    /// instances that leave is nobody's business any more, and what it said of those that come back may be out of date.
+    ///
+    /// - Parameter devices: how many the map is to hold soon.
+    /// - Throws: what could not be read; there is no map then, and brokers ask, until the next call.
+    func setScope(_ scope: InstanceScope, snapshot: Snapshot, devices: UInt64) throws {
         try lock.withLock { state in
-            guard state.scope != scope else { return }
-            var batch = Batch()
-            let former = state.instances
-            state.scope = scope
-            try Self.load(&state, from: snapshot)
-            for (number, instance) in former {
-                if state.instances[number] == nil {
-                    batch.removedInstances.append(instance.id)
-                    for path in instance.paths { state.paths[path] = nil }
-                } else {
-                    state.instances[number]?.paths = instance.paths
-                }
-            }
-            for (number, instance) in state.instances where former[number] == nil {
-                batch.addedInstances.append(instance.id)
-            }
-            commit(batch, &state)
-            wantFilling(&state)
+            guard state.scope != scope || state.writer == nil else { return }
+            retireMap(&state)
+            var fresh = State(scope: scope, revision: state.revision)
+            fresh.wantedFilling = state.wantedFilling + 1
+            fresh.doneFilling = state.doneFilling
+            fresh.isRemoved = true
+            fresh.problem = "the instances could not be read"
+            state = fresh
+            fresh.revision = try snapshot.revision()
+            try Self.load(&fresh, from: snapshot)
+            fresh.isRemoved = false
+            fresh.problem = nil
+            state = fresh
+            makeMap(&state, devices: devices)
         }
     }
 }
