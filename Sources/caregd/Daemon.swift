@@ -51,6 +51,8 @@ final class Daemon {
         let access = configuration.access
         (state, store) = try Self.openRegistry(folders, region: configuration.region)
         runtime = try RuntimeFolder(path: folders.runtime, isPrivate: folders.isRuntimePrivate)
+        // The brokers' before any of their maps: who finds no answer in a new map waits for one at the socket.
+        let brokerListener = try Self.bind(.broker, folders, configuration, inherited: inherited)
         let staleness = configuration.limits.trustMapStalenessMilliseconds
         // Before any mutation: brokers that hold a former map must not believe it any more.
         grace = BrokerGrace(
@@ -92,7 +94,8 @@ final class Daemon {
         for problem in fastPath.problems {
             logger.warning("the fast path is not whole", metadata: ["problem": "\(problem)"])
         }
-        listeners = try Self.bind(folders, configuration, inherited: inherited)
+        // Where the admin's accepts, all is ready.
+        listeners = [brokerListener, try Self.bind(.admin, folders, configuration, inherited: inherited)]
     }
 
     // MARK: Start
@@ -162,36 +165,28 @@ final class Daemon {
         }
     }
 
-    /// The broker's socket first: where the admin's accepts, all is ready.
     private static func bind(
-        _ folders: Folders, _ configuration: DaemonConfiguration, inherited: [SocketRole: Listener]
-    ) throws(StartFailure) -> [Listener] {
-        var listeners: [Listener] = []
-        for role in [SocketRole.broker, .admin] {
-            if let listener = inherited[role] {
-                listeners.append(listener)
-                continue
-            }
-            let path = "\(folders.runtime)/\(role.rawValue).sock"
-            let group = role == .admin ? configuration.adminGroup : configuration.brokerGroup
-            do throws(SocketError) {
-                // Until it has its group, nobody but this user gets in.
-                listeners.append(
-                    try Listener.bind(
-                        path: path, mode: group == nil ? 0o660 : 0o600, label: role.rawValue,
-                        usesReserve: role == .admin))
-            } catch {
-                throw StartFailure(.unavailable, "\(role.rawValue).sock cannot be made: \(error)")
-            }
-            if let group {
-                guard unsafe chown(path, uid_t.max, group) == 0, unsafe chmod(path, 0o660) == 0 else {
-                    let fault = FileFault(call: "chown", path: path, code: errno)
-                    throw StartFailure(
-                        .configuration, "\(role.rawValue).sock cannot be given to group \(group): \(fault)")
-                }
+        _ role: SocketRole, _ folders: Folders, _ configuration: DaemonConfiguration,
+        inherited: [SocketRole: Listener]
+    ) throws(StartFailure) -> Listener {
+        if let listener = inherited[role] { return listener }
+        let path = "\(folders.runtime)/\(role.rawValue).sock"
+        let group = role == .admin ? configuration.adminGroup : configuration.brokerGroup
+        let listener: Listener
+        do throws(SocketError) {
+            // Until it has its group, nobody but this user gets in.
+            listener = try Listener.bind(
+                path: path, mode: group == nil ? 0o660 : 0o600, label: role.rawValue, usesReserve: role == .admin)
+        } catch {
+            throw StartFailure(.unavailable, "\(role.rawValue).sock cannot be made: \(error)")
+        }
+        if let group {
+            guard unsafe chown(path, uid_t.max, group) == 0, unsafe chmod(path, 0o660) == 0 else {
+                let fault = FileFault(call: "chown", path: path, code: errno)
+                throw StartFailure(.configuration, "\(role.rawValue).sock cannot be given to group \(group): \(fault)")
             }
         }
-        return listeners
+        return listener
     }
 
     // MARK: Serving
@@ -285,7 +280,9 @@ final class Daemon {
     private func noteMaps(isStopping: Bool) {
         do throws(FileFault) {
             try grace.note(
-                maps: fastPath.mapPaths, stalenessMilliseconds: configuration.limits.trustMapStalenessMilliseconds,
+                // At the end no map is made any more; until then one that there was no room for may come.
+                maps: isStopping ? fastPath.presentMapPaths : fastPath.mapPaths,
+                stalenessMilliseconds: configuration.limits.trustMapStalenessMilliseconds,
                 isStopping: isStopping)
         } catch {
             logger.warning("the state folder cannot be written", metadata: ["error": "\(error)"])

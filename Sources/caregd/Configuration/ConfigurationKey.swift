@@ -71,6 +71,7 @@ struct LimitKey: Sendable {
         LimitKey("page_rows", 1...1_000, \.registry.pageRows),
         LimitKey("walked_rows_per_page", 1_000...1_000_000, \.registry.walkedRowsPerPage),
         LimitKey("commands_per_commit", 1...100_000, \.registry.commandsPerCommit),
+        LimitKey("waiting_command_bytes", 65_536...1_073_741_824, \.registry.waitingCommandBytes),
         LimitKey("connections", 4...100_000, \.server.connections),
         LimitKey("reserved_connections", 0...1_024, \.server.reservedConnections),
         LimitKey("requests_per_connection", 1...65_536, \.server.requestsPerConnection),

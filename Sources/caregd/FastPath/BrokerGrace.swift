@@ -55,6 +55,8 @@ struct BrokerGrace {
     let boot: String
     /// When brokers have let go of what could not be marked: monotonic milliseconds.
     let endMilliseconds: UInt64?
+    /// What could not be marked.
+    private let unmarked: [String]
 
     /// Marks every map that a former daemon may have left.
     ///
@@ -65,6 +67,7 @@ struct BrokerGrace {
         let bytes = try? Files.read(file, limit: Self.maximumBytes)
         let record = bytes.flatMap { $0 }.flatMap { Record(text: String(decoding: $0, as: UTF8.self)) }
         var end: UInt64?
+        var unmarked: [String] = []
         for map in Set((record?.maps ?? []) + own) {
             let found = TrustMapWriter.markSuperseded(path: map)
             if found == .superseded { continue }
@@ -73,21 +76,29 @@ struct BrokerGrace {
                 guard record.boot == boot || boot.isEmpty else { continue }
                 let last = record.stopMilliseconds ?? Self.nowMilliseconds
                 end = max(end ?? 0, last + record.stalenessMilliseconds)
+                unmarked.append(map)
             } else if found != .none {
                 end = max(end ?? 0, Self.nowMilliseconds + UInt64(stalenessMilliseconds))
+                unmarked.append(map)
             }
         }
+        self.unmarked = unmarked
         endMilliseconds = end.flatMap { $0 > Self.nowMilliseconds ? $0 : nil }
     }
 
-    /// Notes the maps that brokers may hold from now on.
+    /// Notes the maps that brokers may hold from now on, and those that they may still hold.
     ///
     /// - Parameter isStopping: no heartbeat will follow.
     func note(maps: [String], stalenessMilliseconds: Int, isStopping: Bool) throws(FileFault) {
         let record = Record(
-            boot: boot, stalenessMilliseconds: UInt64(stalenessMilliseconds), maps: maps,
+            boot: boot, stalenessMilliseconds: UInt64(stalenessMilliseconds), maps: maps + held(besides: maps),
             stopMilliseconds: isStopping ? Self.nowMilliseconds : nil)
         try Files.replace(file, with: Array(record.text.utf8), mode: 0o600)
+    }
+
+    private func held(besides maps: [String]) -> [String] {
+        guard let endMilliseconds, Self.nowMilliseconds < endMilliseconds else { return [] }
+        return unmarked.filter { !maps.contains($0) }
     }
 
     static var nowMilliseconds: UInt64 {
