@@ -35,6 +35,8 @@ internal import Synchronization
         let failures = Atomic<UInt32>(0)
         let failedAt = Atomic<UInt64>(0)
         let quietUntil = Atomic<UInt64>(0)
+        /// The same, for calls that waited in vain.
+        let silentUntil = Atomic<UInt64>(0)
     }
 
     private static let isBeingSetUp: UInt32 = 1 << 31
@@ -99,6 +101,7 @@ internal import Synchronization
             unsafe state.pointee.waiters.store(0, ordering: .relaxed)
             unsafe state.pointee.failures.store(0, ordering: .relaxed)
             unsafe state.pointee.quietUntil.store(0, ordering: .relaxed)
+            unsafe state.pointee.silentUntil.store(0, ordering: .relaxed)
             unsafe state.pointee.owner.store(process, ordering: .releasing)
             return
         }
@@ -120,10 +123,14 @@ internal import Synchronization
 
     /// Whether the daemon is to be left alone.
     ///
-    /// - Parameter signOfLife: CLOCK_MONOTONIC of the daemon's last one; 0: none is known.
-    func isQuiet(at now: UInt64, signOfLife: UInt64) -> Bool {
+    /// - Parameters:
+    ///   - signOfLife: CLOCK_MONOTONIC of the daemon's last one; 0: none is known.
+    ///   - isExpected: a daemon is about to serve. That there was none a moment ago says nothing then; that it kept callers
+    ///     waiting does.
+    func isQuiet(at now: UInt64, signOfLife: UInt64, isExpected: Bool) -> Bool {
         own()
         guard unsafe state.pointee.failures.load(ordering: .acquiring) != 0 else { return false }
+        if isExpected { return unsafe now < state.pointee.silentUntil.load(ordering: .relaxed) }
         if unsafe signOfLife > state.pointee.failedAt.load(ordering: .relaxed) { return false }
         return unsafe now < state.pointee.quietUntil.load(ordering: .relaxed)
     }
@@ -144,12 +151,13 @@ internal import Synchronization
         if cost != 0 { quiet = max(quiet, min(cost &* Limits.silenceFactor, Limits.longestSilence)) }
         unsafe state.pointee.failedAt.store(now, ordering: .relaxed)
         unsafe state.pointee.quietUntil.store(now &+ quiet, ordering: .relaxed)
+        if cost != 0 { unsafe state.pointee.silentUntil.store(now &+ quiet, ordering: .relaxed) }
         unsafe state.pointee.failures.store(min(failures &+ 1, 1000), ordering: .releasing)
     }
 
     // MARK: Asking
 
-    /// Asks the daemon once, and a second time where a connection turns out to be dead.
+    /// Asks the daemon once, and a second time, by a new connection, where one that lay idle turns out to be dead.
     ///
     /// - Returns: a return value of careg_verify; `out` is set for `CAREG_ANSWERED`, before the connection is free again.
     func ask(
@@ -157,10 +165,9 @@ internal import Synchronization
         _ take: (DaemonVerdict) -> Void
     ) -> CInt {
         own()
-        var isSecond = false
+        guard let index = acquire(until: deadline) else { return CAREG_E_TIMEOUT }
+        defer { release(index) }
         while true {
-            guard let index = acquire(until: deadline) else { return CAREG_E_TIMEOUT }
-            defer { release(index) }
             let isUsed = unsafe connections[index].isOpen
             if !isUsed {
                 let code = unsafe connect(index, socketPath, deadline: deadline)
@@ -178,8 +185,7 @@ internal import Synchronization
             case .broken:
                 disconnect(index)
                 // It may have ended while it lay idle, with the daemon that it belonged to.
-                guard isUsed, !isSecond else { return CAREG_E_UNAVAILABLE }
-                isSecond = true
+                guard isUsed else { return CAREG_E_UNAVAILABLE }
             case .silent:
                 disconnect(index)
                 return CAREG_E_TIMEOUT

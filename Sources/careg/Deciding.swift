@@ -20,11 +20,12 @@ extension Handle {
         }
 
         var code = CAREG_E_UNAVAILABLE
-        if unsafe !handle.pointee.link.isQuiet(at: start, signOfLife: signOfLife(lookup)) {
+        // Whoever marks a map superseded is about to answer: it is worth the wait, also where its own map is there before.
+        let isExpected = lookup.standing == .superseded && isPlain
+        if unsafe !handle.pointee.link.isQuiet(at: start, signOfLife: signOfLife(lookup), isExpected: isExpected) {
             code = unsafe ask(handle, question, key, lookup, deadline: deadline, out)
             var pause = Limits.firstPause
-            // Whoever marks a map superseded is about to answer: it is worth the wait.
-            while code == CAREG_E_UNAVAILABLE, lookup.standing == .superseded, isPlain {
+            while code == CAREG_E_UNAVAILABLE, isExpected || lookup.standing == .superseded && isPlain {
                 let now = careg_system_nanoseconds()
                 guard now < deadline else { break }
                 careg_system_pause(min(pause, deadline &- now))

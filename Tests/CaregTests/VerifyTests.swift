@@ -125,6 +125,49 @@ import TrustMap
         #expect(handle.verify([1]).reason == 12, "the very next call")
     }
 
+    @Test func manyConnectionsThatDiedWhileTheyLayIdleCostNoAnswerEither() throws {
+        let place = try Place()
+        let allConnected = Barrier(4)
+        let first = try FakeDaemon(place) { question, _ in
+            // Nobody is answered before each has a connection of its own.
+            if question.chain[0][0] == 1 { allConnected.wait() }
+            return .response(Protobuf.verdict(reason: 6))
+        }
+        let handle = try Handle(place, timeoutMilliseconds: 30_000)
+        let done = DispatchSemaphore(value: 0)
+        for _ in 0..<4 {
+            Thread {
+                _ = handle.verify([1])
+                done.signal()
+            }.start()
+        }
+        for _ in 0..<4 { done.wait() }
+        try #require(first.connectionCount == 4)
+        first.stop()
+        let second = try FakeDaemon(place) { _, _ in .response(Protobuf.verdict(reason: 12)) }
+        defer { second.stop() }
+        for call in 0..<6 { #expect(handle.verify([2]).reason == 12, "call \(call)") }
+    }
+
+    @Test func aDaemonThatHasMarkedTheMapAndDoesNotListenYetIsWaitedForInSpiteOfFormerRefusals() throws {
+        let place = try Place()
+        let writer = try place.makeWriter()
+        let handle = try Handle(place, timeoutMilliseconds: 20_000)
+        // Nobody listens: some refusals, and some quiet after them.
+        for _ in 0..<12 { #expect(handle.verify([1]).code == CAREG_E_UNAVAILABLE) }
+        writer.retire()
+        let answered = Mutex<UInt32>(0)
+        let group = DispatchGroup()
+        DispatchQueue.global().async(group: group) {
+            let reason = handle.verify([1]).reason
+            answered.withLock { $0 = reason ?? 0 }
+        }
+        let daemon = try FakeDaemon(place) { _, _ in .response(Protobuf.verdict(reason: 12)) }
+        defer { daemon.stop() }
+        group.wait()
+        #expect(answered.withLock { $0 } == 12)
+    }
+
     @Test func aSilentDaemonCostsOneDeadlineAndIsThenLeftAlone() throws {
         let place = try Place()
         let daemon = try FakeDaemon(place) { _, _ in .silence }
@@ -347,5 +390,23 @@ import TrustMap
         let reached = try Handle(place, timeoutMilliseconds: 30_000)
         #expect(reached.session(verifying: .init(repeating: [1], count: 64)).answer.reason == 12)
         #expect(reached.verify([UInt8](repeating: 0, count: 3_000_000)).reason == 12, "sent in many parts")
+    }
+}
+
+/// Lets nobody pass before so many have come.
+private final class Barrier: Sendable {
+    private let missing: Mutex<Int>
+    private let gate = DispatchSemaphore(value: 0)
+
+    init(_ count: Int) { missing = Mutex(count) }
+
+    func wait() {
+        let left = missing.withLock { missing in
+            missing -= 1
+            return missing
+        }
+        if left == 0 { gate.signal() }
+        gate.wait()
+        gate.signal()
     }
 }
