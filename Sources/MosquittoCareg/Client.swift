@@ -2,7 +2,7 @@ internal import CCareg
 internal import CCaregSystem
 internal import CMosquitto
 
-/// A client of the broker that has shown a certificate.
+/// A client of the broker: one that has shown a certificate, or is known to have none.
 ///
 /// The reference to the certificate that it holds is what identifies a connection: as long as it is held, no other
 /// certificate has its address, so that a connection that got the memory of an ended one is not mistaken for it.
@@ -23,14 +23,16 @@ internal import CMosquitto
         case doomed
         /// Disconnected; its last will may be asked about at once, or later.
         case left, leftForLong
+        /// Connected without a certificate: nothing of it is decided here.
+        case plain
     }
 
-    static var placeCount: Int { 7 }
+    static var placeCount: Int { 8 }
 
     /// The broker's client: an address, never looked into.
     let key: OpaquePointer
-    /// An X509, with a reference of ours.
-    var certificate: UnsafeMutableRawPointer
+    /// An X509, with a reference of ours; nil where it has shown none.
+    let certificate: UnsafeMutableRawPointer?
     /// A copy of its id.
     let id: UnsafeMutablePointer<CChar>
     var session = careg_session()
@@ -51,7 +53,7 @@ internal import CMosquitto
     var nextInBucket: Pointer?
 
     /// nil where there is no memory; the reference to the certificate stays the caller's then.
-    static func make(_ key: OpaquePointer, _ certificate: UnsafeMutableRawPointer) -> Pointer? {
+    static func make(_ key: OpaquePointer, _ certificate: UnsafeMutableRawPointer?) -> Pointer? {
         guard let name = unsafe mosquitto_client_id(key), let id = unsafe strdup(name) else { return nil }
         guard let memory = unsafe calloc(1, MemoryLayout<Client>.size) else {
             unsafe CCaregSystem.free(id)
@@ -63,7 +65,7 @@ internal import CMosquitto
     }
 
     static func free(_ client: Pointer) {
-        unsafe careg_mosquitto_free_certificate(client.pointee.certificate)
+        if let certificate = unsafe client.pointee.certificate { unsafe careg_mosquitto_free_certificate(certificate) }
         unsafe CCaregSystem.free(client.pointee.id)
         unsafe client.deinitialize(count: 1)
         unsafe CCaregSystem.free(client)

@@ -4,9 +4,9 @@ internal import CCaregSystem
 @safe struct ClientTable {
     private var buckets: UnsafeMutablePointer<Client.Pointer?>
     private var bucketCount: Int
-    private var heads = unsafe InlineArray<7, Client.Pointer?>(repeating: nil)
-    private var tails = unsafe InlineArray<7, Client.Pointer?>(repeating: nil)
-    private var counts = InlineArray<7, Int>(repeating: 0)
+    private var heads = unsafe InlineArray<8, Client.Pointer?>(repeating: nil)
+    private var tails = unsafe InlineArray<8, Client.Pointer?>(repeating: nil)
+    private var counts = InlineArray<8, Int>(repeating: 0)
     private(set) var count = 0
 
     /// nil where there is no memory.

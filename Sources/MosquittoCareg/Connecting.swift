@@ -21,7 +21,14 @@ extension Plugin {
         if let former = unsafe plugin.pointee.clients.find(key) { unsafe plugin.pointee.clients.remove(former) }
         unsafe warnWithoutTicks(plugin)
         guard let certificate = unsafe mosquitto_client_certificate(key) else {
-            if unsafe plugin.pointee.options.withoutCertificate == .defer { return MOSQUITTO_DEFER }
+            if unsafe plugin.pointee.options.withoutCertificate == .defer {
+                // Without memory to remember that it is here, it is not let in: what it reads would be taken for what is
+                // queued for somebody who is away.
+                guard let client = unsafe Client.make(key, nil) else { return MOSQUITTO_REFUSED }
+                unsafe client.pointee.place = .plain
+                unsafe plugin.pointee.clients.insert(client)
+                return MOSQUITTO_DEFER
+            }
             var line = LogLine()
             unsafe line.add("careg: client ")
             if let id = unsafe mosquitto_client_id(key) {
@@ -113,6 +120,8 @@ extension Plugin {
     private static func checkOffline(
         _ plugin: Pointer, _ key: OpaquePointer, _ known: Client.Pointer?, access: CInt
     ) -> CInt {
+        // It is here, and has none: the broker's own rules are all there is.
+        if let client = unsafe known, unsafe client.pointee.place == .plain { return MOSQUITTO_DEFER }
         // What is queued for a client that is not connected is asked about again when it connects, with its certificate.
         if access == MOSQUITTO_READ { return unsafe accessPass(plugin) }
         // The last will of a client that is gone: the client table has kept it for that.
@@ -130,6 +139,7 @@ extension Plugin {
     /// Keeps a client that is gone for as long as its last will may be asked about.
     static func disconnect(_ plugin: Pointer, _ key: OpaquePointer) {
         guard let client = unsafe plugin.pointee.clients.find(key) else { return }
+        guard unsafe client.pointee.place != .plain else { return unsafe plugin.pointee.clients.remove(client) }
         // MQTT 5 has wills that come later; the others are asked about now.
         let isLong = unsafe mosquitto_client_protocol_version(key) >= 5
         unsafe plugin.pointee.clients.move(client, to: isLong ? .leftForLong : .left)

@@ -39,7 +39,7 @@ extension Plugin {
 
     /// Decides on a certificate; the broker shows plugins the device's own only.
     static func verify(
-        _ plugin: Pointer, _ certificate: UnsafeMutableRawPointer, _ verdict: inout careg_verdict
+        _ plugin: Pointer, _ certificate: UnsafeMutableRawPointer?, _ verdict: inout careg_verdict
     ) -> CInt {
         verdict = careg_verdict()
         verdict.size = MemoryLayout<careg_verdict>.size
@@ -85,7 +85,7 @@ extension Plugin {
     /// Writes one line about a client that is not let in, or not any more.
     static func logRefusal(
         _ what: StaticString, id: UnsafePointer<CChar>?, _ judgement: Judgement, _ verdict: careg_verdict?,
-        certificate: UnsafeMutableRawPointer
+        certificate: UnsafeMutableRawPointer?
     ) {
         var line = LogLine()
         unsafe line.add("careg: client ")

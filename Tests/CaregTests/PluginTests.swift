@@ -256,6 +256,26 @@ import TrustMap
         #expect(try lenient.acl("local", Self.write) == Self.passed)
     }
 
+    @Test func whatAClientWithoutACertificateReadsIsTheBrokersToAllow() throws {
+        let place = try Place()
+        let writer = try place.makeWriter()
+        let broker = try Broker(place)
+        try broker.load("without_certificate=defer when_trusted=allow")
+        try broker.say("client local 4 -")
+        try broker.say("client away 4 -")
+        #expect(try broker.auth("local") == Self.passed)
+        // Its subscription to everything gets what acl_file lets it read, no more.
+        for access in [Self.read, Self.write, Self.subscribe] {
+            #expect(try broker.acl("local", access) == Self.passed)
+        }
+        // What is queued for a session that is away is kept.
+        #expect(try broker.acl("away", Self.read) == 0)
+        try broker.say("drop local")
+        #expect(try broker.auth("local") == Self.passed)
+        #expect(try broker.acl("local", Self.read) == Self.passed)
+        withExtendedLifetime(writer) {}
+    }
+
     @Test func whereNobodyAnswersItIsClosedUnlessTheOptionSaysOtherwise() throws {
         let place = try Place()
         let writer = try place.makeWriter()
