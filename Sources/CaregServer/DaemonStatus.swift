@@ -161,6 +161,9 @@ final class DaemonStatus: Sendable {
             LimitReport("name_characters", registryLimits.nameCharacters),
             LimitReport("foreign_anchors", registryLimits.foreignAnchors),
             LimitReport("commands_per_commit", registryLimits.commandsPerCommit),
+            LimitReport(
+                "waiting_command_bytes", registryLimits.waitingCommandBytes,
+                used: registry.writer.statistics.waitingBytes),
             LimitReport("code_lifetime_seconds", Int(registryLimits.codeLifetimeSeconds)),
             LimitReport("longest_code_lifetime_seconds", Int(registryLimits.longestCodeLifetimeSeconds)),
             LimitReport("walked_rows_per_page", registryLimits.walkedRowsPerPage),

@@ -48,7 +48,8 @@ extension Registry {
             return completion(.failure(error))
         }
         let limits = limits
-        writer.submit(method: "RegisterCaCertificate", caller: caller) { context in
+        let bytes = upload.caCertificate.count + upload.verificationCertificate.count
+        writer.submit(method: "RegisterCaCertificate", caller: caller, bytes: bytes) { context in
             try context.register(candidate, upload, limits: limits)
         } completion: {
             completion($0)

@@ -43,7 +43,7 @@ extension Registry {
         } catch {
             return completion(.failure(error))
         }
-        writer.submit(method: "RegisterDeviceCertificate", caller: caller) { context in
+        writer.submit(method: "RegisterDeviceCertificate", caller: caller, bytes: sighting.byteCount) { context in
             try context.registerExplicitly(sighting)
         } completion: { (result: Result<DeviceView?, any Error>) in
             switch result {

@@ -69,7 +69,9 @@ extension Registry {
                 return completion(.success(decision.verdict))
             }
             // The verdict stands; the device registers when it next connects.
-            if writer.isHeld { return completion(.success(decision.verdict)) }
+            guard !writer.isHeld, writer.hasRoomToSpare(bytes: sighting.byteCount) else {
+                return completion(.success(decision.verdict))
+            }
             register(sighting, of: decision.verdict, question, caller: caller, completion: completion)
         } catch {
             completion(.failure(error))
@@ -89,6 +91,8 @@ extension Registry {
         var intermediates: [[UInt8]]
 
         var status: DeviceStatus { mode == .pending ? .pending : .active }
+
+        var byteCount: Int { intermediates.reduce(certificate.der.count) { $0 + $1.count } }
     }
 
     struct Decision {
@@ -156,7 +160,7 @@ extension Registry {
         _ sighting: Sighting, of verdict: Verdict, _ question: VerifyQuestion, caller: Caller,
         completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
     ) {
-        writer.submit(method: "Verify", caller: caller) { context in
+        writer.submit(method: "Verify", caller: caller, bytes: sighting.byteCount) { context in
             try context.register(sighting)
         } completion: { (result: Result<RegisteredSighting, any Error>) in
             var verdict = verdict
@@ -175,6 +179,8 @@ extension Registry {
                 completion(Result { try self.decide(question, signatures: SignatureVerifier()).verdict })
             case .failure(StoreFault.storage(.diskFull)):
                 // The verdict stands; the device registers when it next connects.
+                completion(.success(verdict))
+            case .failure(let refusal as Refusal) where refusal.reason == .limitReached:
                 completion(.success(verdict))
             case .failure(let error):
                 completion(.failure(error))

@@ -31,6 +31,9 @@ public struct RegistryLimits: Sendable {
     public var foreignAnchors = 32
     /// Commands of one commit.
     public var commandsPerCommit = 1_000
+    /// Bytes of the changes that wait for the writer: beyond it they are refused. First sights, which are more than request
+    /// frames in flight where callers have given up, leave half of that room to others, and stand unregistered beyond it.
+    public var waitingCommandBytes = 48 * 1_048_576
     /// Seconds for which an expired code is still told from one that never was.
     public var expiredCodeMemorySeconds: Int64 = 30 * 86_400
     /// Seconds that a code lives unless asked otherwise.

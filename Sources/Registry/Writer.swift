@@ -84,6 +84,7 @@ public final class Writer: Sendable {
 
     private struct State {
         var pending: [any Command] = []
+        var pendingBytes = 0
         var isScheduled = false
         var statistics = Statistics()
     }
@@ -98,6 +99,8 @@ public final class Writer: Sendable {
         public var largestGroup = 0
         /// Commands that wait now.
         public var waiting = 0
+        /// What these hold of memory.
+        public var waitingBytes = 0
         /// The last commit failed for want of room.
         public var isDiskFull = false
     }
@@ -123,24 +126,48 @@ public final class Writer: Sendable {
         state.withLock { state in
             var statistics = state.statistics
             statistics.waiting = state.pending.count
+            statistics.waitingBytes = state.pendingBytes
             return statistics
         }
     }
 
-    /// Hands in a command. `completion` is called once, on the writer's thread, after the commit and the mirrors.
+    /// Hands in a command. `completion` is called once, on the writer's thread, after the commit and the mirrors; at once,
+    /// with LIMIT_REACHED, where too much waits.
+    ///
+    /// - Parameter bytes: what the command holds, beside its closures.
     func submit<Outcome: Sendable>(
-        method: String, caller: Caller, decide: @escaping @Sendable (CommandContext) throws -> Outcome,
+        method: String, caller: Caller, bytes: Int = 0,
+        decide: @escaping @Sendable (CommandContext) throws -> Outcome,
         completion: @escaping @Sendable (Result<Outcome, any Error>) -> Void
     ) {
-        let command = DecidedCommand(method: method, caller: caller, decide: decide, completion: completion)
-        let mustSchedule = state.withLock { state in
+        let command = DecidedCommand(
+            method: method, caller: caller, bytes: bytes + Self.commandBytes, decide: decide, completion: completion)
+        let mustSchedule: Bool? = state.withLock { state in
+            guard state.pendingBytes + command.bytes <= limits.waitingCommandBytes else { return nil }
             state.pending.append(command)
+            state.pendingBytes += command.bytes
             defer { state.isScheduled = true }
             return !state.isScheduled
+        }
+        guard let mustSchedule else {
+            return completion(
+                .failure(
+                    Refusal(
+                        .limitReached,
+                        "Too many changes wait for the disk. Try again in a moment; where it lasts, the disk is too slow.",
+                        metadata: ["limit": "waiting_command_bytes"])))
         }
         if mustSchedule {
             queue.async { self.drain() }
         }
+    }
+
+    /// What a command holds at least.
+    private static let commandBytes = 256
+
+    /// Whether there is room for a command that need not be.
+    func hasRoomToSpare(bytes: Int) -> Bool {
+        state.withLock { $0.pendingBytes + bytes + Self.commandBytes <= limits.waitingCommandBytes / 2 }
     }
 
     /// Waits until all that was handed in so far is done.
@@ -177,6 +204,7 @@ public final class Writer: Sendable {
         let batch = state.withLock { state in
             let batch = Array(state.pending.prefix(limits.commandsPerCommit))
             state.pending.removeFirst(batch.count)
+            for command in batch { state.pendingBytes -= command.bytes }
             if batch.isEmpty { state.isScheduled = false }
             return batch
         }
@@ -264,6 +292,7 @@ public final class Writer: Sendable {
 private protocol Command: AnyObject, Sendable {
     var method: String { get }
     var caller: Caller { get }
+    var bytes: Int { get }
     var isRefused: Bool { get }
     func decide(in context: CommandContext) throws
     func complete()
@@ -273,16 +302,19 @@ private protocol Command: AnyObject, Sendable {
 private final class DecidedCommand<Outcome: Sendable>: Command {
     let method: String
     let caller: Caller
+    let bytes: Int
     private let body: @Sendable (CommandContext) throws -> Outcome
     private let completion: @Sendable (Result<Outcome, any Error>) -> Void
     private let result = Mutex<Result<Outcome, any Error>?>(nil)
 
     init(
-        method: String, caller: Caller, decide: @escaping @Sendable (CommandContext) throws -> Outcome,
+        method: String, caller: Caller, bytes: Int,
+        decide: @escaping @Sendable (CommandContext) throws -> Outcome,
         completion: @escaping @Sendable (Result<Outcome, any Error>) -> Void
     ) {
         self.method = method
         self.caller = caller
+        self.bytes = bytes
         body = decide
         self.completion = completion
     }

@@ -74,6 +74,41 @@ import Verification
         #expect(statistics.commits == 3 && statistics.largestGroup == 10)
     }
 
+    @Test func tooMuchThatWaitsIsRefusedAndFirstSightsStandUnregisteredBefore() throws {
+        var limits = RegistryLimits()
+        limits.waitingCommandBytes = 20_000
+        let bench = try Bench(limits: limits)
+        let root = authority(1)
+        try bench.createInstance("plant")
+        try bench.register(root, with: "plant")
+        let answers = (0..<100).map { _ in Answer<InstanceView>() }
+        let (early, late) = (Answer<Verdict>(), Answer<Verdict>())
+        bench.inOneCommit { registry in
+            func see(_ name: TestName, _ answer: Answer<Verdict>) {
+                let question = VerifyQuestion(
+                    instanceID: "plant", chain: [root.device(name).der], isDryRun: false, at: nil, hearsOf: nil)
+                registry.verify(question, signatures: SignatureVerifier(), caller: Bench.caller) { answer.set($0) }
+            }
+            see("early", early)
+            for (number, answer) in answers.enumerated() {
+                registry.createInstance(id: "i-\(number)", edition: .standard, caller: Bench.caller) { answer.set($0) }
+                if number == 50 { see("late", late) }
+            }
+        }
+        #expect(try early.get().isTrusted && early.get().registered)
+        #expect(try late.get().isTrusted && !late.get().registered)
+        let made = answers.prefix { (try? $0.get()) != nil }.count
+        #expect((60..<80).contains(made), "\(made)")
+        for answer in answers.dropFirst(made) {
+            let refusal = #expect(throws: Refusal.self) { try answer.get() }
+            #expect(refusal?.reason == .limitReached && refusal?.metadata["limit"] == "waiting_command_bytes")
+        }
+        #expect(bench.registry.writer.statistics.waitingBytes == 0)
+        // There is room again.
+        #expect(try bench.verify(root.device("late"), with: "plant").registered)
+        try bench.createInstance("later")
+    }
+
     @Test func aRefusalAmongManyTouchesNobodyElse() throws {
         let bench = try Bench()
         try bench.createInstance("taken")
