@@ -47,6 +47,11 @@ extension SerialNumberPrefix {
                 "The beginning of a serial number is written in hex digits; upper case, “:”, blanks, “0x” and “serial=” "
                     + "are fine as well.")
         }
+        guard byteCount <= SerialNumber.maximumByteCount else {
+            throw Refusal(
+                .snTooLong,
+                "A serial number has \(SerialNumber.maximumByteCount) bytes at most; none begins with these \(byteCount).")
+        }
     }
 }
 

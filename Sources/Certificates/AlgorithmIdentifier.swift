@@ -154,6 +154,8 @@ extension DERReader {
         for number in [modulus, exponent] where bytes[number.lowerBound] >= 0x80 {
             throw error(.publicKey, at: number.lowerBound)
         }
+        // A product of two primes is odd.
+        guard bytes[modulus.upperBound - 1] & 1 == 1 else { return .unsupported }
         return .rsa(
             modulusBits: bitCount(modulus, bytes), exponentBits: bitCount(exponent, bytes),
             exponentIsOdd: bytes[exponent.upperBound - 1] & 1 == 1)

@@ -57,7 +57,8 @@ extension DistinguishedName {
     /// Bytes that are equal exactly where two names are, as RFC 5280 section 7.1 compares: the string type does not count,
     /// nor do case and blanks at the ends and in rows, nor the order within a set.
     ///
-    /// Text that does not fit its type is compared as it is.
+    /// Text that does not fit its type is compared as it is; so is what is left of a name in another script once it is longer
+    /// than any name may be (RFC 5280 appendix A), for folding takes its time.
     public var normalized: [UInt8] {
         var bytes: [UInt8] = []
         for set in normalizedSets { Self.appendSized(set, to: &bytes) }
@@ -66,17 +67,19 @@ extension DistinguishedName {
 
     /// The normalized relative distinguished names.
     public var normalizedSets: [[UInt8]] {
-        attributeSets.map { set in
-            guard set.count > 1 else { return set.first.map(normalized) ?? [] }
-            return Array(set.map(normalized).sorted { $0.lexicographicallyPrecedes($1) }.joined())
+        var budget = NameText.normalizationBudget
+        return attributeSets.map { set in
+            let attributes = set.map { normalized($0, &budget) }
+            guard attributes.count > 1 else { return attributes.first ?? [] }
+            return Array(attributes.sorted { $0.lexicographicallyPrecedes($1) }.joined())
         }
     }
 
-    private func normalized(_ attribute: Attribute) -> [UInt8] {
+    private func normalized(_ attribute: Attribute, _ budget: inout Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(attribute.type.count + attribute.value.content.count + 9)
         Self.appendSized(der[attribute.type], to: &bytes)
-        if let text = NameText.foldedBytes(attribute.value, der) {
+        if let text = NameText.foldedBytes(attribute.value, der, &budget) {
             bytes.append(DERTag.utf8String)
             Self.appendSized(text, to: &bytes)
         } else {

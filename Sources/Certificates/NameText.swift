@@ -34,15 +34,25 @@ enum NameText {
 
     /// The text of a value as names are compared, as UTF-8 (RFC 5280 section 7.1, RFC 4518 section 2); nil where it is no text.
     /// Plain ASCII, as nearly all names are, takes no detour.
-    static func foldedBytes(_ value: DERElement, _ der: [UInt8]) -> [UInt8]? {
+    ///
+    /// - Parameter budget: what may still be spent on normalization. A text that would take more is compared as it is.
+    static func foldedBytes(_ value: DERElement, _ der: [UInt8], _ budget: inout Int) -> [UInt8]? {
         let content = der[value.content]
         switch value.tag {
         case DERTag.utf8String, DERTag.printableString, DERTag.ia5String, DERTag.numericString, DERTag.visibleString:
             if let folded = foldASCII(content) { return folded }
         default: break
         }
-        return decode(value, der).map(fold)
+        guard let text = decode(value, der) else { return nil }
+        return fold(text, &budget) ?? [unfoldedMark] + text.utf8
     }
+
+    /// For one name: some 600 characters of another script; the bounds of RFC 5280 appendix A allow fewer. Normalization takes
+    /// up to 3 µs a character.
+    static let normalizationBudget = 4_096
+    private static let costPerScalar = 4
+    /// No UTF-8 begins so: what was not folded equals nothing that was.
+    private static let unfoldedMark: UInt8 = 0xff
 
     /// Nil where there is something other than ASCII.
     private static func foldASCII(_ content: ArraySlice<UInt8>) -> [UInt8]? {
@@ -60,11 +70,11 @@ enum NameText {
     }
 
     /// Maps, folds case, normalizes to form KC, and collapses blanks: the steps of RFC 4518 section 2.
-    private static func fold(_ text: String) -> [UInt8] {
+    private static func fold(_ text: String, _ budget: inout Int) -> [UInt8]? {
         var folded = Collapsed()
         for scalar in text.unicodeScalars {
             guard scalar.value < alone.count else {
-                return mapped(text).reduce(into: Collapsed()) { $0.append(anyOf: $1) }.bytes
+                return mapped(text, &budget)?.reduce(into: Collapsed()) { $0.append(anyOf: $1) }.bytes
             }
             for byte in alone[Int(scalar.value)] { folded.append(anyOf: byte) }
         }
@@ -73,16 +83,22 @@ enum NameText {
 
     /// What the scalars before the combining ones become. Their neighbours do not change it, so that texts of them, as
     /// nearly all names are that are not ASCII, need no normalization.
-    private static let alone = (0..<UInt32(0x300)).compactMap(Unicode.Scalar.init).map { mapped(String($0)) }
+    private static let alone = (0..<UInt32(0x300)).compactMap(Unicode.Scalar.init).map { scalar in
+        var budget = normalizationBudget
+        return mapped(String(scalar), &budget) ?? []
+    }
 
-    /// Text mapped, with its case folded, in normalization form KC.
-    private static func mapped(_ text: String) -> [UInt8] {
+    /// Text mapped, with its case folded, in normalization form KC; nil where the budget is used up.
+    private static func mapped(_ text: String, _ budget: inout Int) -> [UInt8]? {
         var normalized: [UInt8] = []
         var piece = ""
         var count = 0
+        var total = 0
         for scalar in text.unicodeScalars {
             if count >= longestPiece || (count >= shortestPiece && standsApart(scalar)) {
                 normalized.append(contentsOf: compatible(piece).utf8)
+                total += count
+                guard total * costPerScalar + normalized.count <= budget else { return exhaust(&budget) }
                 (piece, count) = ("", 0)
             }
             count += 1
@@ -97,7 +113,15 @@ enum NameText {
             }
         }
         normalized.append(contentsOf: compatible(piece).utf8)
+        total += count
+        guard total * costPerScalar + normalized.count <= budget else { return exhaust(&budget) }
+        budget -= total * costPerScalar + normalized.count
         return normalized
+    }
+
+    private static func exhaust(_ budget: inout Int) -> [UInt8]? {
+        budget = 0
+        return nil
     }
 
     /// Normalization form KC, in two steps: the function for both leaves what it took apart in parts here and there, so that

@@ -46,9 +46,9 @@ public enum PEM {
 
     /// The DER of each certificate in an upload: of a PEM text's blocks in their order, or the whole upload as DER.
     public static func certificates(in upload: [UInt8]) throws(UploadError) -> [[UInt8]] {
-        if holdsPrivateKey(upload) { throw .privateKey }
         // DER begins with the tag of a SEQUENCE, which is the digit 0 in a text.
         let looksLikeDER = upload.first == DERTag.sequence && (upload.dropFirst().first.map { $0 >= 0x80 } ?? false)
+        if holdsPrivateKey(upload, isDER: looksLikeDER) { throw .privateKey }
         guard !looksLikeDER, var position = find(begin, in: upload, from: 0) else {
             guard upload.count <= maximumCertificateBytes else { throw .tooLarge }
             if upload.isEmpty { throw .malformed("it is empty") }
@@ -88,32 +88,57 @@ public enum PEM {
         guard let der = Base64.decode(upload[bodyStart..<bodyEnd]) else {
             throw .malformed("the PEM block is not base64")
         }
+        if holdsPrivateKey(der, isDER: true) { throw .privateKey }
         guard der.count <= maximumCertificateBytes else { throw .tooLarge }
         return (der, bodyEnd + last)
     }
 
-    /// Whether there is a private key: in a PEM block, or as DER.
-    private static func holdsPrivateKey(_ upload: [UInt8]) -> Bool {
-        var position = 0
-        while let start = find(begin, in: upload, from: position) {
-            let labelStart = start + begin.count
-            guard let labelEnd = find(dashes, in: upload, from: labelStart) else { break }
-            // A label is short; what is longer is no label, and the search goes on behind its beginning.
-            if labelEnd - labelStart <= 64, find(privateKey, in: Array(upload[labelStart..<labelEnd]), from: 0) != nil {
-                return true
-            }
-            position = labelStart
+    /// Whether there is a private key anywhere: in a PEM block of whatever writing, or as DER, alone, behind something else
+    /// or in the midst of text.
+    private static func holdsPrivateKey(_ upload: [UInt8], isDER: Bool) -> Bool {
+        let bytes = upload.span
+        if startsPrivateKey(bytes, at: 0) { return true }
+        if isDER {
+            // A certificate has bytes in it that would pass for a key's beginning: only what stands behind it is looked at.
+            var reader = DERReader(0..<bytes.count, .certificate)
+            guard (try? reader.next(bytes)) != nil else { return false }
+            return (reader.position..<bytes.count).contains { startsPrivateKey(bytes, at: $0) }
         }
-        return isPrivateKey(upload)
+        if find(puttyKey, in: upload, from: 0) != nil { return true }
+        for position in upload.indices {
+            switch upload[position] {
+            case DERTag.sequence: if startsPrivateKey(bytes, at: position) { return true }
+            case begin[5]: if namesPrivateKey(upload, at: position) { return true }
+            default: break
+            }
+        }
+        return false
     }
 
-    /// Whether bytes are the DER of a private key: PKCS #8, PKCS #1, SEC 1 or PKCS #12, all of which begin with a version,
-    /// where a certificate begins with a SEQUENCE.
-    private static func isPrivateKey(_ upload: [UInt8]) -> Bool {
-        let bytes = upload.span
-        var file = DERReader(0..<bytes.count, .certificate)
+    private static let puttyKey = Array("PuTTY-User-Key-File".utf8)
+    private static let beginWord = Array("BEGIN ".utf8)
+
+    /// Whether a line begins a block that is called a private key: `-----BEGIN RSA PRIVATE KEY-----`, and what looks like it.
+    private static func namesPrivateKey(_ upload: [UInt8], at position: Int) -> Bool {
+        guard upload[position...].starts(with: beginWord) else { return false }
+        // A label is short, and ends with its line.
+        let label = upload[position...].prefix(80).prefix { $0 != 0x0a && $0 != 0x0d }
+        return find(privateKey, in: Array(label), from: 0) != nil
+    }
+
+    /// Whether the DER of a private key begins here: PKCS #8, PKCS #1, SEC 1 or PKCS #12, all of which begin with a version
+    /// where a certificate begins with a SEQUENCE, or PKCS #8 under a password, an algorithm with an OCTET STRING behind it.
+    private static func startsPrivateKey(_ bytes: Span<UInt8>, at position: Int) -> Bool {
+        var file = DERReader(position..<bytes.count, .certificate)
         guard let outer = try? file.next(bytes, tag: DERTag.sequence) else { return false }
         var inner = file.inside(outer)
+        if inner.peek(bytes) == DERTag.sequence {
+            guard let algorithm = try? inner.next(bytes), let value = try? inner.next(bytes, tag: DERTag.octetString)
+            else { return false }
+            var identifier = inner.inside(algorithm)
+            return inner.isAtEnd && !value.content.isEmpty
+                && (try? identifier.next(bytes, tag: DERTag.objectIdentifier)) != nil
+        }
         guard let version = try? inner.smallInteger(bytes), version <= 3, let tag = inner.peek(bytes) else {
             return false
         }

@@ -94,6 +94,8 @@ public struct SerialNumberPrefix: Hashable, Sendable {
 
     /// Where to look, in ascending order, without overlap. Those of negative numbers look the same: the sign is apart.
     public let ranges: [Range]
+    /// Bytes of the number that was typed, without leading zeros.
+    public let byteCount: Int
     private let isNegative: Bool
 
     /// - Throws: ``SerialNumberTextError`` where the text holds something else than a serial number's digits.
@@ -107,7 +109,11 @@ public struct SerialNumberPrefix: Hashable, Sendable {
         let beginning = Range(lowerBound: bytes, digits: digits, isWhole: false)
         let whole = try SerialNumber(text: text)
         let wholeRange = Range(lowerBound: whole.magnitude, digits: [], isWhole: true)
-        if beginning.fits(whole.magnitude) {
+        byteCount = whole.byteCount
+        if digits.count > 2, digits.starts(with: [0, 0]) {
+            // No number of a list begins so: only a whole one with more zeros is meant.
+            ranges = [wholeRange]
+        } else if beginning.fits(whole.magnitude) {
             ranges = [beginning]
         } else {
             ranges =

@@ -91,7 +91,11 @@ enum CaRules {
         guard certificate.isSelfIssued else { return false }
         let extensions = certificate.extensions
         if let authority = extensions.authorityKeyIdentifier {
-            guard let own = extensions.subjectKeyIdentifier else { return true }
+            guard let own = extensions.subjectKeyIdentifier else {
+                // RFC 5280 section 4.2.1.2, method 1: what its own would be.
+                return certificate.der[authority].elementsEqual(
+                    SignatureVerifier.keyIdentifier(ofKey: certificate.der[certificate.publicKey]))
+            }
             return certificate.der[authority] == certificate.der[own]
         }
         if let serial = extensions.authoritySerialNumber {

@@ -92,13 +92,14 @@ extension Registry {
 
     private func certificates(of upload: DeviceUpload) throws -> (device: Certificate, others: [Certificate]) {
         let what = "The device certificate's file"
-        let der: [UInt8]
+        let deviceDER: [UInt8]
         do throws(PEM.UploadError) {
-            der = try PEM.certificate(in: upload.certificate)
+            deviceDER = try PEM.certificate(in: upload.certificate)
         } catch {
             throw uploadRefusal(error, what)
         }
         var others: [Certificate] = []
+        var bytes = deviceDER.count
         for (index, element) in upload.chain.enumerated() {
             let whatElement = "Element \(index) of the chain"
             let ders: [[UInt8]]
@@ -109,7 +110,15 @@ extension Registry {
             }
             for der in ders {
                 let certificate = try readUpload(der, whatElement)
-                if der != upload.certificate, !others.contains(certificate) { others.append(certificate) }
+                guard der != deviceDER, !others.contains(certificate) else { continue }
+                others.append(certificate)
+                bytes += der.count
+                guard bytes <= limits.chainBytes else {
+                    throw Refusal(
+                        .certificateTooLarge,
+                        "The device certificate and its chain have more than \(limits.chainBytes) bytes.",
+                        metadata: ["field": "chain"])
+                }
             }
         }
         guard others.count < limits.chainCertificates else {
@@ -118,7 +127,7 @@ extension Registry {
                 "The chain holds \(others.count) certificates; \(limits.chainCertificates - 1) beside the device's are taken.",
                 metadata: ["field": "chain"])
         }
-        return (try readUpload(der, what), others)
+        return (try readUpload(deviceDER, what), others)
     }
 
     /// What stands against an explicit registration, as a refusal.

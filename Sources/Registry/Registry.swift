@@ -49,7 +49,7 @@ extension Snapshot {
         guard InstanceID.isValid(id), let record = try instance(id) else {
             throw Refusal(
                 .instanceNotFound, "There is no instance \(quoted(id)) in this region. List them, or create it first.",
-                metadata: ["instance_id": id])
+                metadata: ["instance_id": String(id.prefix(64))])
         }
         return record
     }

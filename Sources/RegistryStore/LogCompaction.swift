@@ -51,7 +51,10 @@ extension StoreTransaction {
         var progress = try snapshot.compactionProgress()
         let coveredBy = try revision().next
         var runs: [Run] = []
-        var previous = try snapshot.change(at: progress.examined)?.hash ?? ChangeRecord.chainStart
+        var previous = ChangeRecord.chainStart
+        if progress.examined.number > 0 {
+            previous = try tables.changes.require(transaction, bigEndianBytes(progress.examined.number)).hash
+        }
         var report = CompactionReport()
         var walked = 0
         try snapshot.changes(after: progress.examined) { entry in

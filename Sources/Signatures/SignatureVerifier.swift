@@ -42,6 +42,14 @@ public final class SignatureVerifier {
         return !digest.isEmpty && key.verifies(digest, certificate.der[certificate.signature])
     }
 
+    /// The key identifier that a public key has by method 1 of RFC 5280 section 4.2.1.2: 20 bytes; empty where OpenSSL has no
+    /// SHA-1.
+    ///
+    /// - Parameter key: the bits of the subjectPublicKey.
+    public static func keyIdentifier(ofKey key: ArraySlice<UInt8>) -> [UInt8] {
+        Digester(.sha1)?.digest(key) ?? []
+    }
+
     /// Whether a certificate's own public key is a key: a point of its curve, where it is on one.
     public func hasSoundKey(_ certificate: Certificate) -> Bool {
         switch certificate.keyAlgorithm {

@@ -30,7 +30,7 @@ enum ComparableName {
     }
 
     /// A mailbox. The part before `@` is compared in its case (RFC 5321 section 2.4).
-    private static func email(_ name: [UInt8]) -> ComparableName? {
+    fileprivate static func email(_ name: [UInt8]) -> ComparableName? {
         guard let split = name.lastIndex(of: at), split > 0 else { return nil }
         let (local, host) = (Array(name[..<split]), lowercased(name[(split + 1)...]))
         guard isHostName(host), local.first == UInt8(ascii: "\"") || !local.contains(at) else { return nil }
@@ -61,6 +61,12 @@ enum SubtreeBase {
     struct Hosts {
         let base: [UInt8]
 
+        /// nil for what is no host name, behind a leading dot or without.
+        init?(_ text: [UInt8]) {
+            base = lowercased(text)
+            guard base.isEmpty || isHostName(base.first == dot ? base[1...] : base[...]) else { return nil }
+        }
+
         func contains(_ host: [UInt8]) -> Bool {
             guard base.first == dot else { return base.isEmpty || host == base }
             return host.count > base.count && host.hasSuffix(base[...])
@@ -79,12 +85,17 @@ enum SubtreeBase {
             let bare = wantsMore ? Array(base.dropFirst()) : base
             self = base.isEmpty || isHostName(bare) ? .dns(bare, wantsMore: wantsMore) : .unclear
         case .email(let text):
-            if let split = text.lastIndex(of: at) {
-                self = .mailbox(local: Array(text[..<split]), host: lowercased(text[(split + 1)...]))
+            if text.contains(at) {
+                self =
+                    if case .email(let local, let host)? = ComparableName.email(text) {
+                        .mailbox(local: local, host: host)
+                    } else {
+                        .unclear
+                    }
             } else {
-                self = .emailHosts(Hosts(base: lowercased(text)))
+                self = Hosts(text).map { .emailHosts($0) } ?? .unclear
             }
-        case .uri(let text): self = .uriHosts(Hosts(base: lowercased(text)))
+        case .uri(let text): self = Hosts(text).map { .uriHosts($0) } ?? .unclear
         case .ipAddress(let network): self = .network(network)
         case .directory(let name): self = .directory(name.normalizedSets)
         case .other: self = .unclear

@@ -144,6 +144,9 @@ public struct PathSearch {
         if wasFound { return .refused([], anchor: nil) }
         // Once more, now through what keeps no rule, to tell what is in the way.
         try extend([], diagnosing: true) { _ in false }
+        if let exhausted = budget.exhausted, closest?.isSigned != true {
+            return .refused([Flaw(.chainInvalid, exhausted)] + deviceFlaws, anchor: nil)
+        }
         let flaws = closest?.flaws ?? [Flaw(.caUnknown, "no path leads to a CA certificate of the instance")]
         return .refused(flaws + deviceFlaws, anchor: closest?.anchor)
     }
@@ -203,8 +206,8 @@ public struct PathSearch {
                 if budget.exhausted != nil { return true }
             case .intermediate(let index):
                 let link = chain[index]
-                // A longer path than this is no path; to tell so, one more is looked at.
-                guard path.count < limits.intermediates + (diagnosing ? 1 : 0),
+                // A longer path than this is no path; to tell so, the whole chain is looked at.
+                guard diagnosing || path.count < limits.intermediates,
                     !repeats(link.subjectNumber, link.keyNumber, in: path)
                 else { continue }
                 guard let verifies = verifies(last, link.certificate, link.keyNumber) else { return true }

@@ -84,7 +84,18 @@ import Testing
             Array((pem + block("PRIVATE KEY", "MC4CAQA=")).replacingOccurrences(of: "\n", with: "\r\n").utf8)
         ),
         ("of OpenSSH", Array((pem + block("OPENSSH PRIVATE KEY", "MC4CAQA=")).utf8)),
+        ("of SSH2", Array((pem + "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n").utf8)),
+        ("of PuTTY", Array((pem + "PuTTY-User-Key-File-3: ssh-rsa\n").utf8)),
+        ("as DER behind the block", Array(pem.utf8) + pkcs8),
+        ("as DER in front of the block", sec1 + Array(pem.utf8)),
+        ("as DER in the midst of text", Array((pem + "Key: ").utf8) + encryptedPKCS8 + Array("\n".utf8)),
+        ("in a block CERTIFICATE", PEM.encode(pkcs8)),
+        ("behind the certificate in its block", PEM.encode(der + sec1)),
     ]
+
+    private static let encryptedPKCS8 = DER.sequence(
+        DER.sequence(DER.objectIdentifier("1.2.840.113549.1.5.13"), DER.sequence()),
+        DER.octetString([UInt8](repeating: 9, count: 64)))
 
     private static let pkcs8 = DER.sequence(
         DER.integer(0), DER.sequence(DER.objectIdentifier(OID.ecPublicKey), DER.objectIdentifier(OID.prime256v1)),
@@ -94,6 +105,9 @@ import Testing
     static let privateKeysInDER: [(String, [UInt8])] = [
         ("PKCS #8", pkcs8),
         ("SEC 1", sec1),
+        ("PKCS #8 under a password", encryptedPKCS8),
+        ("behind a certificate", der + pkcs8),
+        ("behind a certificate and a line end", der + [0x0a] + sec1),
         ("PKCS #1", DER.sequence(of: (0..<9).map { DER.integer($0) })),
         ("PKCS #12", DER.sequence(DER.integer(3), DER.sequence(DER.objectIdentifier("1.2.840.113549.1.7.1")))),
         (
@@ -109,6 +123,18 @@ import Testing
         } catch {
             guard case .privateKey = error else { Issue.record("\(name): \(error)"); return }
         }
+    }
+
+    @Test func textThatSpeaksOfKeysIsNone() throws {
+        let text = "# The PRIVATE KEY stays at home. BEGIN with the certificate:\n0123456789\n"
+        #expect(try PEM.certificate(in: Array((text + Self.pem + text).utf8)) == Self.der)
+        // The serial number of version 1 is where a key has its version.
+        let small = Entity.root("Small", key: .p256(3)) {
+            $0.makeVersion1()
+            $0.serial = [1]
+        }
+        #expect(try PEM.certificate(in: small.der) == small.der)
+        #expect(try PEM.certificate(in: PEM.encode(small.der)) == small.der)
     }
 
     @Test(arguments: privateKeys) func aPrivateKeyIsNoticed(name: String, upload: [UInt8]) {

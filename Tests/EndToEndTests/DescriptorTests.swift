@@ -4,9 +4,6 @@ import Testing
 
 /// The daemon with few descriptors, or with none left.
 @Suite(.serialized) struct DescriptorTests {
-    /// A daemon under a sanitizer takes ten times as long.
-    private let isSanitized = ProcessInfo.processInfo.environment["CAREG_SANITIZER"] != nil
-
     /// Seconds that a process has had of a processor.
     private func processorSeconds(_ process: pid_t) throws -> Double {
         let text = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)

@@ -33,6 +33,30 @@ import Verification
             verdict.reason == .signatureInvalid || verdict.reason == .caUnknown, "\(verdict.reason), \(verdict.detail)")
     }
 
+    @Test func whatIsInTheDevicesOwnWayDoesNotHideThatTheBudgetWasUsedUp() {
+        let expired = Entity.root("Same", key: .p256(5)).device {
+            $0.remove(OID.authorityKeyIdentifier)
+            $0.setValidity(0, TestTime.now - 1)
+        }
+        let verdict = judge(World(anchors: Self.sameNamed(101), chain: [expired.der]))
+        #expect(verdict.reason == .chainInvalid, "\(verdict.detail)")
+        #expect(verdict.detail.contains("budget"), "\(verdict.detail)")
+        let neighbour = judge(World(anchors: Self.sameNamed(99), chain: [expired.der]))
+        #expect(neighbour.reason != .chainInvalid, "\(neighbour.detail)")
+    }
+
+    @Test(arguments: [(10, VerdictReason.trusted), (11, .chainInvalid), (12, .chainInvalid), (14, .chainInvalid)])
+    func aPathHasTenIntermediatesAtMost(count: Int, reason: VerdictReason) {
+        let root = Entity.root()
+        var chain: [Entity] = []
+        for number in 0..<count {
+            chain.insert((chain.first ?? root).authority("Level \(number)", key: .p256(20 + number)), at: 0)
+        }
+        let world = World(root, chain: [(chain.first ?? root).device()] + chain)
+        let verdict = judge(world)
+        #expect(verdict.reason == reason, "\(count): \(verdict.detail)")
+    }
+
     @Test func aHundredAndOneAnchorsOfOneNameAreMoreThanTheBudget() {
         let verdict = judge(World(anchors: Self.sameNamed(101), chain: [Self.foreign.der]))
         #expect(verdict.reason == .chainInvalid, "\(verdict.detail)")
