@@ -67,6 +67,14 @@ func checkDevice(_ certificate: Certificate, _ name: @autoclosure () -> String, 
         // RFC 5280 section 4.2.1.10: only in a CA certificate.
         flaws.append(Flaw(.certificateMalformed, "\(name()) has nameConstraints and is no CA certificate"))
     }
+    if certificate.extensions.basicConstraints?.isCA != true,
+        certificate.extensions.basicConstraints?.pathLength != nil
+            || certificate.extensions.keyUsage?.contains(.keyCertSign) == true
+    {
+        // RFC 5280 sections 4.2.1.3 and 4.2.1.9: neither without cA.
+        flaws.append(
+            Flaw(.usageNotAllowed, "\(name()) has keyCertSign or a path length, which a CA certificate alone may have"))
+    }
     if let usage = certificate.extensions.keyUsage, usage.isDisjoint(with: [.digitalSignature, .keyAgreement]) {
         flaws.append(Flaw(.usageNotAllowed, "\(name()): keyUsage is without digitalSignature and keyAgreement"))
     }

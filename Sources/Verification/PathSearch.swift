@@ -29,6 +29,7 @@ public struct PathSearch {
     /// Whether a certificate of the chain has the key of Inactive CA certificates.
     private var inactiveKeys: [Int: Bool] = [:]
     private var closest: Attempt?
+    private var leads: [CandidateList: Bool] = [:]
 
     private struct LinkName: Hashable {
         var subject: Int
@@ -178,16 +179,15 @@ public struct PathSearch {
 
     // MARK: The search
 
-    /// Goes on from the last certificate of a path.
+    /// Goes on from the last certificate of a path, all of whose signatures verify.
     ///
     /// - Parameters:
     ///   - path: indices of intermediates, the device's issuer first.
     ///   - diagnosing: also through candidates that break rules; each path that reaches an anchor is an attempt.
-    ///   - unsigned: a certificate of the path whose signature does not verify with its issuer's key.
     /// - Returns: true where the search is over.
     @discardableResult
     private mutating func extend(
-        _ path: [Int], diagnosing: Bool, unsigned: Int? = nil, accept: (ValidatedPath) throws -> Bool
+        _ path: [Int], diagnosing: Bool, accept: (ValidatedPath) throws -> Bool
     ) throws -> Bool {
         let last = path.last ?? 0
         for candidate in try candidates(for: last, diagnosing: diagnosing) {
@@ -199,7 +199,7 @@ public struct PathSearch {
                 guard budget.takePathSteps(path.count) else { return true }
                 guard let verifies = verifies(last, link.anchor.certificate, link.keyNumber) else { return true }
                 if diagnosing {
-                    try note(path, link, unsigned: unsigned ?? (verifies ? nil : last))
+                    try note(path, link, unsigned: verifies ? nil : last)
                 } else if verifies, try isGood(path, link), try accept(validated(path, link.anchor)) {
                     return true
                 }
@@ -211,11 +211,75 @@ public struct PathSearch {
                     !repeats(link.subjectNumber, link.keyNumber, in: path)
                 else { continue }
                 guard let verifies = verifies(last, link.certificate, link.keyNumber) else { return true }
-                // One link that does not verify is enough to tell.
-                guard verifies || (diagnosing && unsigned == nil) else { continue }
-                let isOver = try extend(
-                    path + [index], diagnosing: diagnosing, unsigned: verifies ? unsigned : last, accept: accept)
+                guard verifies || diagnosing else { continue }
+                guard let leads = verifies ? try leadsToAnchor(index, diagnosing: diagnosing) : false else {
+                    return true
+                }
+                let isOver: Bool
+                if leads {
+                    isOver = try extend(path + [index], diagnosing: diagnosing, accept: accept)
+                } else if diagnosing {
+                    var visited: Set<Int> = [index]
+                    isOver = try noteUnsigned(path + [index], unsigned: verifies ? nil : last, &visited)
+                } else {
+                    isOver = false
+                }
                 if isOver { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether, by names, there is a way from a certificate of the chain up to one that an anchor has signed. Without one it
+    /// is a stranger's, whose signatures and their keys are not worth the work.
+    ///
+    /// - Returns: nil where the budget is used up.
+    private mutating func leadsToAnchor(_ start: Int, diagnosing: Bool) throws -> Bool? {
+        let list = CandidateList(subject: start, diagnosing: diagnosing)
+        if let known = leads[list] { return known }
+        var reached = [start]
+        var next = 0
+        while next < reached.count {
+            let index = reached[next]
+            next += 1
+            for candidate in try candidates(for: index, diagnosing: diagnosing) {
+                guard budget.takePathSteps(1) else { return nil }
+                switch candidate {
+                case .anchor(let link):
+                    guard let verifies = verifies(index, link.anchor.certificate, link.keyNumber) else { return nil }
+                    guard verifies else { continue }
+                    leads[list] = true
+                    return true
+                case .intermediate(let above):
+                    if !reached.contains(above) { reached.append(above) }
+                }
+            }
+        }
+        leads[list] = false
+        return false
+    }
+
+    /// Goes on to the anchors, by names alone, from a path with a signature that does not verify: to tell where it breaks.
+    ///
+    /// - Parameters:
+    ///   - unsigned: whose signature; nil where it is that of the topmost one, whichever that is.
+    ///   - visited: one way through each certificate tells as much as all of them.
+    /// - Returns: true where the search is over.
+    private mutating func noteUnsigned(_ path: [Int], unsigned: Int?, _ visited: inout Set<Int>) throws -> Bool {
+        let last = path.last ?? 0
+        for candidate in try candidates(for: last, diagnosing: true) {
+            guard budget.takePathSteps(1) else { return true }
+            switch candidate {
+            case .anchor(let link):
+                if repeats(chain[last].issuerNumber, link.keyNumber, in: path) { continue }
+                guard budget.takePathSteps(path.count) else { return true }
+                try note(path, link, unsigned: unsigned ?? last)
+            case .intermediate(let index):
+                let link = chain[index]
+                guard !repeats(link.subjectNumber, link.keyNumber, in: path), visited.insert(index).inserted else {
+                    continue
+                }
+                if try noteUnsigned(path + [index], unsigned: unsigned, &visited) { return true }
             }
         }
         return false

@@ -25,7 +25,14 @@ import Verification
         usage(.keyAgreement, .encipherOnly, expected: .trusted),
         usage(.keyAgreement, .decipherOnly, expected: .trusted),
         usage(.digitalSignature, .decipherOnly, expected: .trusted),
+        usage(.digitalSignature, .cRLSign, expected: .trusted),
+        usage(.digitalSignature, .keyCertSign, expected: .usageNotAllowed),
         usage(.nonRepudiation, expected: .usageNotAllowed),
+        Situation("a path length without cA", .usageNotAllowed) {
+            device {
+                $0.set(TestExtension(OID.basicConstraints, critical: true, DER.sequence(DER.integer(0))))
+            }
+        },
         usage(.keyEncipherment, expected: .usageNotAllowed),
         usage(.dataEncipherment, expected: .usageNotAllowed),
         usage(.keyEncipherment, .dataEncipherment, .nonRepudiation, expected: .usageNotAllowed),

@@ -59,6 +59,12 @@ import Verification
             "RFC 3986 3.2: the host stands behind the user; OpenSSL 3.0 takes the user for the host"),
         // We refuse, OpenSSL does not.
         refused("basicConstraints: TRUE on a device", "a CA certificate is no device's"),
+        refused(
+            "keyUsage: keyCertSign on a device", on: .device,
+            "RFC 5280 4.2.1.3: not without cA; OpenSSL says so in its strict mode only"),
+        refused(
+            "path length: on a device", on: .device,
+            "RFC 5280 4.2.1.9: not without cA; OpenSSL says so in its strict mode only"),
         refused("extension: unknown, twice", "RFC 5280 4.2: no extension stands twice"),
         refused("extension: critical CRL distribution points", "RFC 5280 4.2: nobody here processes them"),
         refused("extension: the list is empty", "RFC 5280 4.1: SIZE (1..MAX)"),

@@ -57,6 +57,39 @@ import Verification
         #expect(verdict.reason == reason, "\(count): \(verdict.detail)")
     }
 
+    /// Strangers of one name, each signed by itself, unless the last one names another issuer.
+    private static func strangers(_ count: Int, lastIssuer: Entity? = nil) -> [Entity] {
+        (0..<count).map { number in
+            Entity.root("Stranger", key: .p256(300 + number)) { recipe in
+                recipe.remove(OID.subjectKeyIdentifier)
+                if number == count - 1, let lastIssuer { recipe.issuer = lastIssuer.name }
+            }
+        }
+    }
+
+    @Test func strangersCostOneSignatureCheckEachForTheDevice() {
+        let device = Entity.root("Stranger", key: .p256(5)).device { $0.remove(OID.authorityKeyIdentifier) }
+        let few = VerificationLimits(signatureChecks: 16)
+        let nobody = judge(World(Entity.root(), chain: [device] + Self.strangers(15)), limits: few)
+        #expect(nobody.reason == .caUnknown, "\(nobody.detail)")
+        let root = Entity.root()
+        let toRoot = judge(World(root, chain: [device] + Self.strangers(15, lastIssuer: root)), limits: few)
+        #expect(toRoot.reason == .signatureInvalid, "\(toRoot.detail)")
+    }
+
+    @Test func aChainThatNoAnchorHasSignedIsNotCheckedToItsEnd() {
+        let stranger = Entity.root("Root", key: .p256(6))
+        var line: [Entity] = []
+        for number in 0..<10 {
+            line.insert((line.first ?? stranger).authority("Level \(number)", key: .p256(20 + number)), at: 0)
+        }
+        let device = line[0].device()
+        // One for the device, one to see that no anchor has signed the topmost one.
+        let limits = VerificationLimits(signatureChecks: 2)
+        let verdict = judge(World(Entity.root("Root", key: .p256(7)), chain: [device] + line), limits: limits)
+        #expect(verdict.reason == .signatureInvalid, "\(verdict.detail)")
+    }
+
     @Test func aHundredAndOneAnchorsOfOneNameAreMoreThanTheBudget() {
         let verdict = judge(World(anchors: Self.sameNamed(101), chain: [Self.foreign.der]))
         #expect(verdict.reason == .chainInvalid, "\(verdict.detail)")
