@@ -16,6 +16,8 @@ internal import Synchronization
     private let connections: UnsafeMutablePointer<Connection>
     /// The connections' descriptors, plus 1: a child closes its copies of the parent's by them. Not wiped.
     private let descriptors: UnsafeMutablePointer<Atomic<CInt>>
+    /// What tells these sockets from others that may have got their numbers, by `careg_system_socket_identity`.
+    private let identities: UnsafeMutablePointer<Atomic<UInt64>>
     private let buffers: UnsafeMutableRawPointer
 
     /// Bytes of the memory that is wiped, and where in it things stand behind the state.
@@ -49,7 +51,13 @@ internal import Synchronization
             unsafe careg_system_unmap(wiped, wipedBytes)
             return nil
         }
+        guard let identities = unsafe calloc(Limits.connections, MemoryLayout<Atomic<UInt64>>.stride) else {
+            unsafe CCaregSystem.free(descriptors)
+            unsafe careg_system_unmap(wiped, wipedBytes)
+            return nil
+        }
         guard let buffers = unsafe calloc(Limits.connections, ConnectionBuffer.byteCount) else {
+            unsafe CCaregSystem.free(identities)
             unsafe CCaregSystem.free(descriptors)
             unsafe careg_system_unmap(wiped, wipedBytes)
             return nil
@@ -60,19 +68,22 @@ internal import Synchronization
             releases: (wiped + releasesOffset).assumingMemoryBound(to: Atomic<UInt32>.self),
             taken: (wiped + takenOffset).assumingMemoryBound(to: Atomic<UInt32>.self),
             connections: (wiped + connectionOffset).assumingMemoryBound(to: Connection.self),
-            descriptors: descriptors.assumingMemoryBound(to: Atomic<CInt>.self), buffers: buffers)
+            descriptors: descriptors.assumingMemoryBound(to: Atomic<CInt>.self),
+            identities: identities.assumingMemoryBound(to: Atomic<UInt64>.self), buffers: buffers)
     }
 
     func free() {
         for index in 0..<Limits.connections { closeDescriptor(index) }
         unsafe careg_system_unmap(UnsafeRawPointer(state), Self.wipedBytes)
         unsafe CCaregSystem.free(descriptors)
+        unsafe CCaregSystem.free(identities)
         unsafe CCaregSystem.free(buffers)
     }
 
     private func closeDescriptor(_ index: Int) {
         let former = unsafe descriptors[index].exchange(0, ordering: .acquiringAndReleasing)
-        if former > 0 { careg_system_close(former &- 1) }
+        let identity = unsafe identities[index].load(ordering: .acquiring)
+        if former > 0 { careg_system_close_socket(former &- 1, identity) }
     }
 
     // MARK: Processes
@@ -200,6 +211,7 @@ internal import Synchronization
         while true {
             let result = unsafe careg_system_connect(path)
             if result >= 0 {
+                unsafe identities[index].store(careg_system_socket_identity(result), ordering: .releasing)
                 unsafe descriptors[index].store(result &+ 1, ordering: .releasing)
                 unsafe connections[index].open(result)
                 return CAREG_ANSWERED

@@ -83,6 +83,18 @@ static inline int64_t careg_system_read(int file, void *bytes, size_t count, int
 
 static inline void careg_system_close(int file) { close(file); }
 
+// What tells a socket from all others that there are: 0 where it is none.
+static inline uint64_t careg_system_socket_identity(int file) {
+    struct stat status;
+    if (fstat(file, &status) != 0 || !S_ISSOCK(status.st_mode)) return 0;
+    return (uint64_t)status.st_ino;
+}
+
+// Closes a socket where the number still is that socket: a host that has closed all its descriptors may have given it away.
+static inline void careg_system_close_socket(int file, uint64_t identity) {
+    if (identity != 0 && careg_system_socket_identity(file) == identity) close(file);
+}
+
 static inline void *careg_system_map(int file, size_t size) {
     void *base = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
     return base == MAP_FAILED ? NULL : base;
