@@ -199,7 +199,7 @@ final class Daemon {
         if let end = grace.endMilliseconds {
             logger.warning(
                 "changes wait: brokers may still hold the trust map of a former daemon",
-                metadata: ["milliseconds": "\(end - BrokerGrace.nowMilliseconds)"])
+                metadata: ["milliseconds": "\(end - min(end, BrokerGrace.nowMilliseconds))"])
             hold.begin(registry.writer, untilMilliseconds: end)
         }
         do throws(SocketError) {

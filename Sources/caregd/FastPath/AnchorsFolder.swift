@@ -40,9 +40,11 @@ final class AnchorsFolder: Mirror {
         try rebuild(scope: scope, snapshot: snapshot)
     }
 
-    /// Takes a scope, and brings all files in step.
+    /// Takes a scope, in the snapshot of the last commit: files of instances that leave go, and those of instances that come
+    /// are made. The others are in step.
     func rebuild(scope: InstanceScope, snapshot: Snapshot) throws {
         try lock.withLock { state in
+            let former = state
             state = State(scope: scope)
             var instances: [InstanceRecord] = []
             try snapshot.instances(after: nil) { record in
@@ -51,6 +53,10 @@ final class AnchorsFolder: Mirror {
             }
             try removeOthers(than: Set(instances.map(\.id)))
             for record in instances {
+                if former.problems[record.number] == nil, let known = former.instances[record.number] {
+                    state.instances[record.number] = known
+                    continue
+                }
                 state.instances[record.number] = Instance(id: record.id)
                 bring(record.number, snapshot, &state, isFresh: true)
             }

@@ -139,7 +139,9 @@ final class FastPath: Mirror {
     }
 
     func heartbeat() {
-        for part in parts.withLock({ $0 }) { part.map.heartbeat() }
+        // Not by `parts`: they may be under change for a while, and a beat that is late makes every broker ask.
+        firstMap.heartbeat()
+        for map in otherMaps.withLock({ $0 }) { map.heartbeat() }
     }
 
     /// What is not well, a sentence each.
