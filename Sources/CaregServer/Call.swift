@@ -82,12 +82,14 @@ extension RPCFailure {
     }
 }
 
-/// A request's message.
+/// A call's request, whose bytes are let go. Fields that are not known are dropped: nobody reads them, and they may be long.
 ///
-/// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID for bytes that are none.
-func decode<Request: Message>(_ payload: [UInt8], as _: Request.Type = Request.self) throws -> Request {
+/// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID for bytes that are no such message.
+func decode<Request: Message>(_ wire: ServerCall, as _: Request.Type = Request.self) throws -> Request {
     do {
-        return try Request(serializedBytes: payload)
+        var options = BinaryDecodingOptions()
+        options.discardUnknownFields = true
+        return try Request(serializedBytes: wire.takePayload(), options: options)
     } catch {
         throw Refusal(.argumentInvalid, "The request's payload is not a \(Request.protoMessageName) message.")
     }

@@ -87,6 +87,8 @@ final class ChangeFeed: @unchecked Sendable {
     private var alarm: (any DispatchSourceTimer)?
     private var alarmTime: DispatchTime?
     private var isStopped = false
+    /// The rules in force since the last ``recheck(_:)``; nil: those that every call came under.
+    private var latestAccess: (@Sendable (ServerCall) throws -> Access)?
 
     init(_ registry: Registry, identity: Store.Identity, from revision: Revision, limits: ServiceLimits) {
         self.registry = registry
@@ -108,8 +110,20 @@ final class ChangeFeed: @unchecked Sendable {
         }
     }
 
+    /// Answers a Poll from the change log, or lets it wait. Reads tables: on a thread that has the time.
     func poll(_ poll: Poll) {
-        queue.async { self.admit(poll) }
+        if poll.call.wire.isOver { return }
+        do {
+            let page = try registry.changes(after: poll.since, of: poll.historyID, limit: poll.limit) {
+                $0.isFor(poll.call.access)
+            }
+            guard page.entries.isEmpty, page.reached == page.last, poll.waitMilliseconds > 0 else {
+                return answer(poll, page.entries, reached: page.reached)
+            }
+            queue.async { self.admit(poll, at: page.reached) }
+        } catch {
+            poll.call.fail(error)
+        }
     }
 
     func watch(_ call: StreamCall<Careg_V1_WatchResponse>, since: Revision, historyID: String) {
@@ -121,16 +135,19 @@ final class ChangeFeed: @unchecked Sendable {
     /// - Parameter access: what a caller may have now; throws for nothing.
     func recheck(_ access: @escaping @Sendable (ServerCall) throws -> Access) {
         queue.async { [self] in
+            latestAccess = access
             for (number, waiting) in polls where !holds(waiting.poll.call.access, of: waiting.poll.call.wire, access) {
                 _ = removePoll(number)
                 answer(waiting.poll, [], reached: waiting.position)
             }
             for (number, watcher) in watchers where !holds(watcher.call.access, of: watcher.call.wire, access) {
-                removeWatcher(number)?.call.fail(
-                    Refusal(.callerNotAllowed, "The daemon's access rules have changed. Begin again."))
+                removeWatcher(number)?.call.fail(Self.changedAccess)
             }
         }
     }
+
+    private static let changedAccess = Refusal(
+        .callerNotAllowed, "The daemon's access rules have changed. Begin again.")
 
     private func holds(
         _ given: Access, of wire: ServerCall, _ access: (ServerCall) throws -> Access
@@ -184,19 +201,24 @@ final class ChangeFeed: @unchecked Sendable {
 
     // MARK: Poll
 
-    private func admit(_ poll: Poll) {
+    private func admit(_ poll: Poll, at position: Revision) {
         if poll.call.wire.isOver { return }
         do {
-            let page = try registry.changes(after: poll.since, of: poll.historyID, limit: poll.limit) {
-                $0.isFor(poll.call.access)
+            guard !isStopped, hasKeptAccess(poll.call.access, poll.call.wire) else {
+                return answer(poll, [], reached: position)
             }
-            guard page.entries.isEmpty, page.reached == page.last, poll.waitMilliseconds > 0, !isStopped else {
-                return answer(poll, page.entries, reached: page.reached)
-            }
+            // What was committed in between is not waited for.
+            let page = try changes(after: position, limit: poll.limit, poll.call.access)
+            guard page.entries.isEmpty else { return answer(poll, page.entries, reached: page.reached) }
             try park(poll, at: page.reached)
         } catch {
             poll.call.fail(error)
         }
+    }
+
+    /// Whether what a caller was given when the call came is still what it may have.
+    private func hasKeptAccess(_ access: Access, _ wire: ServerCall) -> Bool {
+        latestAccess.map { holds(access, of: wire, $0) } ?? true
     }
 
     private func park(_ poll: Poll, at position: Revision) throws {
@@ -292,6 +314,7 @@ final class ChangeFeed: @unchecked Sendable {
         let watcher = Watcher(call, from: since)
         do {
             guard !isStopped else { throw Refusal(ProtocolFailure.shuttingDown) }
+            guard hasKeptAccess(call.access, call.wire) else { throw Self.changedAccess }
             try registry.requireKept(since, of: historyID)
             guard watchers.count < limits.watchers,
                 shares[watcher.contender, default: (0, 0)].watchers < max(1, limits.watchers / 2)

@@ -9,12 +9,12 @@ internal import SwiftProtobuf
 extension RegistryService {
     func registerDeviceCertificate(
         _ request: Careg_V1_RegisterDeviceCertificateRequest,
-        _ call: Call<Careg_V1_RegisterDeviceCertificateResponse>, signatures: SignatureVerifier
+        _ call: Call<Careg_V1_RegisterDeviceCertificateResponse>, turn: VerificationTurn
     ) throws {
         let upload = DeviceUpload(
             instanceID: request.instanceID, certificate: Array(request.certificate),
             chain: request.chain.map { Array($0) })
-        registry.registerDevice(upload, signatures: signatures, caller: call.caller) { result in
+        registry.registerDevice(upload, signatures: turn.signatures, caller: call.caller, again: turn.again) { result in
             call.complete(result) { view in
                 try .with { $0.deviceCertificate = try Careg_V1_DeviceCertificate(view, .full) }
             }

@@ -91,23 +91,23 @@ struct RegistryService: Sendable {
 
     func registerCaCertificate(
         _ request: Careg_V1_RegisterCaCertificateRequest, _ call: Call<Careg_V1_RegisterCaCertificateResponse>,
-        signatures: SignatureVerifier
+        turn: VerificationTurn
     ) throws {
         let upload = CaUpload(
             instanceID: request.instanceID, caCertificate: Array(request.caCertificate),
             verificationCertificate: Array(request.verificationCertificate), name: request.name,
             deviceRegistration: try DeviceRegistration.given(request.deviceRegistration) ?? .automatic)
-        registry.registerCa(upload, signatures: signatures, caller: call.caller) { result in
+        registry.registerCa(upload, signatures: turn.signatures, caller: call.caller) { result in
             call.complete(result) { view in try .with { $0.caCertificate = try Careg_V1_CaCertificate(view, .full) } }
         }
     }
 
     func getCaCertificate(
         _ request: Careg_V1_GetCaCertificateRequest, _ call: Call<Careg_V1_GetCaCertificateResponse>,
-        signatures: SignatureVerifier
+        turn: VerificationTurn
     ) throws {
         let serialNumber = try SerialNumber(caText: request.sn)
-        let (view, vouching) = try registry.ca(serialNumber, signatures: signatures)
+        let (view, vouching) = try registry.ca(serialNumber, signatures: turn.signatures)
         var resource = try Careg_V1_CaCertificate(view, .full)
         resource.vouchedBy = vouching.map(\.text)
         call.succeed(.with { $0.caCertificate = resource })

@@ -2,6 +2,7 @@ internal import CaregProto
 internal import Registry
 internal import Signatures
 internal import SwiftProtobuf
+internal import Synchronization
 internal import TTRPC
 
 /// Where calls are worked on. Event loops must not wait: what may take more than a moment goes elsewhere.
@@ -42,7 +43,7 @@ struct ServiceMethods: Sendable {
         [
             change(.registry, "CreateInstance", registry.createInstance),
             glance(.registry, "GetInstance", registry.getInstance),
-            query(.registry, "ListInstances", registry.listInstances),
+            query(.registry, "ListInstances", answerBytes: { rows($0.pageSize, of: 256) }, registry.listInstances),
             change(.registry, "UpdateInstance", registry.updateInstance),
             change(.registry, "DeleteInstance", registry.deleteInstance),
             change(.registry, "IssueRegistrationCode", registry.issueRegistrationCode),
@@ -51,7 +52,9 @@ struct ServiceMethods: Sendable {
             verification(
                 .registry, "RegisterCaCertificate", changes: true, registry.registerCaCertificate),
             verification(.registry, "GetCaCertificate", changes: false, registry.getCaCertificate),
-            query(.registry, "ListCaCertificates", registry.listCaCertificates),
+            query(
+                .registry, "ListCaCertificates", answerBytes: { rows($0.pageSize, of: 1_024) },
+                registry.listCaCertificates),
             change(.registry, "UpdateCaCertificate", registry.updateCaCertificate),
             change(.registry, "ActivateCaCertificate", registry.activateCaCertificate),
             change(.registry, "UnregisterCaCertificate", registry.unregisterCaCertificate),
@@ -59,7 +62,9 @@ struct ServiceMethods: Sendable {
             verification(
                 .registry, "RegisterDeviceCertificate", changes: true, registry.registerDeviceCertificate),
             glance(.registry, "GetDeviceCertificate", registry.getDeviceCertificate),
-            query(.registry, "ListDeviceCertificates", registry.listDeviceCertificates),
+            query(
+                .registry, "ListDeviceCertificates", answerBytes: { rows($0.pageSize, of: 768) },
+                registry.listDeviceCertificates),
             change(.registry, "ActivateDeviceCertificate", registry.activateDeviceCertificate),
             change(.registry, "DeactivateDeviceCertificate", registry.deactivateDeviceCertificate),
             change(.registry, "DeleteDeviceCertificate", registry.deleteDeviceCertificate),
@@ -67,17 +72,23 @@ struct ServiceMethods: Sendable {
             verification(
                 .verifier, "Verify", changes: false, inPlace: verifier.known?.handler, atOnce: verifier.verifyKnown,
                 verifier.verify),
-            query(.verifier, "ListTrustAnchors", verifier.listTrustAnchors),
-            glance(.verifier, "Poll", verifier.poll),
+            query(
+                .verifier, "ListTrustAnchors", answerBytes: { rows($0.pageSize, of: 4_096) }, verifier.listTrustAnchors),
+            query(.verifier, "Poll", answerBytes: { rows($0.limit, of: 512) }, verifier.poll),
             stream(.verifier, "Watch", verifier.watch),
 
             query(.admin, "GetStatus", admin.getStatus),
             query(.admin, "GetMetrics", admin.getMetrics),
-            query(.admin, "ListAuditRecords", admin.listAuditRecords),
+            query(.admin, "ListAuditRecords", answerBytes: { rows($0.pageSize, of: 640) }, admin.listAuditRecords),
             query(.admin, "ListRefusals", admin.listRefusals),
             query(.admin, "VerifyAuditLog", in: workplaces.audits, limit: "waiting_audits", admin.verifyAuditLog),
             stream(.admin, "Backup", in: workplaces.copies, backup.backup),
         ]
+    }
+
+    /// What a page may have, by its usual rows: a page of larger ones takes more room than it asked for, once.
+    private func rows(_ count: UInt32, of bytes: Int) -> Int {
+        (count == 0 ? 100 : Int(min(count, 1_000))) * bytes
     }
 
     // MARK: Kinds of methods
@@ -85,7 +96,7 @@ struct ServiceMethods: Sendable {
     typealias Unary<Request, Response: Message> = @Sendable (Request, Call<Response>) throws -> Void
     typealias Streaming<Request, Response: Message> = @Sendable (Request, StreamCall<Response>) throws -> Void
     typealias Verifying<Request, Response: Message> =
-        @Sendable (Request, Call<Response>, SignatureVerifier) throws -> Void
+        @Sendable (Request, Call<Response>, VerificationTurn) throws -> Void
 
     /// Answered on the event loop: a look at a record or two.
     private func glance<Request: Message, Response: Message>(
@@ -93,7 +104,7 @@ struct ServiceMethods: Sendable {
     ) -> TTRPC.Method {
         unary(service, name, changes: false) { wire, context in
             let call = Call<Response>(wire: wire, context: context)
-            call.attempt { try body(try decode(wire.payload), call) }
+            call.attempt { try body(try decode(wire), call) }
         }
     }
 
@@ -103,22 +114,38 @@ struct ServiceMethods: Sendable {
     ) -> TTRPC.Method {
         unary(service, name, changes: true) { wire, context in
             let call = Call<Response>(wire: wire, context: context)
-            call.attempt { try body(try decode(wire.payload), call) }
+            call.attempt { try body(try decode(wire), call) }
         }
     }
 
     /// Answered on a query thread.
+    ///
+    /// - Parameter answerBytes: how large the answer may become: the work begins when there is room for it.
     private func query<Request: Message, Response: Message>(
         _ service: ServiceName, _ name: String, in pool: WorkerPool<Void>? = nil, limit: String = "waiting_queries",
-        _ body: @escaping Unary<Request, Response>
+        answerBytes: @escaping @Sendable (Request) -> Int = { _ in 65_536 }, _ body: @escaping Unary<Request, Response>
     ) -> TTRPC.Method {
         let pool = pool ?? workplaces.queries
         return unary(service, name, changes: false) { wire, context in
             let call = Call<Response>(wire: wire, context: context)
             call.attempt {
-                try pool.take(wire, limit: limit) {
-                    call.attempt { try body(try decode(wire.payload), call) }
+                let request: Request = try decode(wire)
+                let bytes = answerBytes(request)
+                take(call, in: pool, limit: limit, answerBytes: bytes) { try body(request, call) }
+            }
+        }
+    }
+
+    private func take<Response: Message>(
+        _ call: Call<Response>, in pool: WorkerPool<Void>, limit: String, answerBytes: Int,
+        _ body: @escaping @Sendable () throws -> Void
+    ) {
+        call.attempt {
+            try pool.take(call.wire, limit: limit) {
+                let hasRoom = call.wire.takeRoom(forAnswerOf: answerBytes) {
+                    take(call, in: pool, limit: limit, answerBytes: answerBytes, body)
                 }
+                if hasRoom { call.attempt(body) }
             }
         }
     }
@@ -133,10 +160,15 @@ struct ServiceMethods: Sendable {
         return unary(service, name, changes: changes, inPlace: inPlace) { wire, context in
             let call = Call<Response>(wire: wire, context: context)
             call.attempt {
-                let request: Request = try decode(wire.payload)
+                let request: Request = try decode(wire)
                 if try atOnce(request, call) { return }
+                let again: Registry.OnVerificationThread = { work in
+                    call.attempt { try pool.take(wire, limit: "waiting_verifications") { work($0) } }
+                }
                 try pool.take(wire, limit: "waiting_verifications") { signatures in
-                    call.attempt { try body(request, call, signatures) }
+                    call.attempt {
+                        try body(request, call, VerificationTurn(signatures: signatures, again: again))
+                    }
                 }
             }
         }
@@ -160,7 +192,7 @@ struct ServiceMethods: Sendable {
             admit(wire, to: service, name, changes: false) { wire, context in
                 let call = StreamCall<Response>(wire: wire, context: context)
                 call.attempt {
-                    let request: Request = try decode(wire.payload)
+                    let request: Request = try decode(wire)
                     guard let pool else { return try body(request, call) }
                     try pool.take(wire, limit: "waiting_queries") {
                         call.attempt { try body(request, call) }
@@ -186,6 +218,14 @@ struct ServiceMethods: Sendable {
     }
 }
 
+/// A turn on a verification thread.
+struct VerificationTurn {
+    /// The thread's.
+    let signatures: SignatureVerifier
+    /// For another turn, of this thread or another one. A call that is over by then gets none.
+    let again: Registry.OnVerificationThread
+}
+
 extension Call {
     fileprivate func attempt(_ body: () throws -> Void) {
         do {
@@ -207,17 +247,35 @@ extension StreamCall {
 }
 
 extension WorkerPool {
-    /// Hands in a call. One that has ended when its turn comes is left out.
+    /// Hands in a call. One that has ended when its turn comes is left out, and what it holds goes when it ends: callers who
+    /// do not wait for answers fill no queue.
     ///
     /// - Throws: ``Registry/Refusal`` LIMIT_REACHED.
     fileprivate func take(_ wire: ServerCall, limit: String, _ work: @escaping Work) throws {
+        let held = HeldWork(work)
         let isTaken = submit(for: Contender(wire.peer)) { tool in
-            if !wire.isOver { work(tool) }
+            guard let work = held.take(), !wire.isOver else { return }
+            work(tool)
         }
         guard isTaken else {
             throw Refusal(
                 .limitReached, "\(capacity) calls wait for a thread already. Try again in a moment.",
                 metadata: ["limit": limit])
+        }
+        wire.onOver { _ = held.take() }
+    }
+
+    /// Work that one of two takes: the thread whose turn it is, or the end of its call.
+    private final class HeldWork: Sendable {
+        private let work: Mutex<Work?>
+
+        init(_ work: @escaping Work) { self.work = Mutex(work) }
+
+        func take() -> Work? {
+            work.withLock { work in
+                defer { work = nil }
+                return work
+            }
         }
     }
 }

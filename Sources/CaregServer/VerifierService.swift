@@ -33,10 +33,10 @@ struct VerifierService: Sendable {
     }
 
     func verify(
-        _ request: Careg_V1_VerifyRequest, _ call: Call<Careg_V1_VerifyResponse>, signatures: SignatureVerifier
+        _ request: Careg_V1_VerifyRequest, _ call: Call<Careg_V1_VerifyResponse>, turn: VerificationTurn
     ) throws {
         let question = try question(request, call)
-        registry.verify(question, signatures: signatures, caller: call.caller) { result in
+        registry.verify(question, signatures: turn.signatures, caller: call.caller, again: turn.again) { result in
             switch result {
             case .success(let verdict): tell(verdict, question, call)
             case .failure(let error): call.fail(error)

@@ -22,18 +22,22 @@ public struct DeviceUpload: Sendable {
 extension Registry {
     /// RegisterDeviceCertificate: judged as Verify judges, but for its validity period, and stored Active. A tombstone is lifted.
     ///
-    /// - Parameter signatures: this thread's checker.
+    /// - Parameters:
+    ///   - signatures: this thread's checker.
+    ///   - again: takes work to a thread like this one; where it drops it, nobody is told.
     public func registerDevice(
         _ upload: DeviceUpload, signatures: SignatureVerifier, caller: Caller,
+        again: @escaping OnVerificationThread = { $0(SignatureVerifier()) },
         completion: @escaping @Sendable (Result<DeviceView, any Error>) -> Void
     ) {
         registerDevice(
-            upload, signatures: signatures, caller: caller, attempts: Self.firstSightAttempts, completion: completion)
+            upload, signatures: signatures, caller: caller, attempts: Self.firstSightAttempts, again: again,
+            completion: completion)
     }
 
     private func registerDevice(
         _ upload: DeviceUpload, signatures: SignatureVerifier, caller: Caller, attempts: Int,
-        completion: @escaping @Sendable (Result<DeviceView, any Error>) -> Void
+        again: @escaping OnVerificationThread, completion: @escaping @Sendable (Result<DeviceView, any Error>) -> Void
     ) {
         let sighting: Sighting
         do {
@@ -49,10 +53,12 @@ extension Registry {
             switch result {
             case .success(let view?): completion(.success(view))
             case .success(nil) where attempts > 1:
-                // A change was committed in between: judged again, on this thread, which is the writer's.
-                self.registerDevice(
-                    upload, signatures: SignatureVerifier(), caller: caller, attempts: attempts - 1,
-                    completion: completion)
+                // A change was committed in between: judged again.
+                again { signatures in
+                    self.registerDevice(
+                        upload, signatures: signatures, caller: caller, attempts: attempts - 1, again: again,
+                        completion: completion)
+                }
             case .success(nil):
                 completion(
                     .failure(

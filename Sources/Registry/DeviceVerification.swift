@@ -48,19 +48,25 @@ public struct VerifyQuestion: Sendable {
         self.at = at
         self.hearsOf = hearsOf
     }
+
+    var byteCount: Int { chain.reduce(0) { $0 + $1.count } }
 }
 
 extension Registry {
-    /// How often a first sight is decided again because the registry changed under it.
+    /// How often an explicit registration is judged again because the registry changed under it.
     static let firstSightAttempts = 4
 
     /// Verify: a verdict, and for a device that is seen for the first time its registration.
     ///
     /// `completion` is called on this thread where nothing is to be registered, else on the writer's.
     ///
-    /// - Parameter signatures: this thread's checker.
+    /// - Parameters:
+    ///   - signatures: this thread's checker.
+    ///   - again: takes work to a thread like this one, for what has to be decided once more; not the writer's, whose other
+    ///     callers would wait for it. Where it drops the work, nobody is told.
     public func verify(
         _ question: VerifyQuestion, signatures: SignatureVerifier, caller: Caller,
+        again: @escaping OnVerificationThread = { $0(SignatureVerifier()) },
         completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
     ) {
         do {
@@ -69,14 +75,23 @@ extension Registry {
                 return completion(.success(decision.verdict))
             }
             // The verdict stands; the device registers when it next connects.
-            guard !writer.isHeld, writer.hasRoomToSpare(bytes: sighting.byteCount) else {
+            guard !writer.isHeld, writer.hasRoomToSpare(bytes: sighting.byteCount + question.byteCount) else {
                 return completion(.success(decision.verdict))
             }
-            register(sighting, of: decision.verdict, question, caller: caller, completion: completion)
+            register(sighting, of: decision.verdict, question, caller: caller, completion: completion) {
+                // A change was committed between the verdict and its registration, or the device was registered, perhaps
+                // on another path: what stands now decides, and registers nothing.
+                again { signatures in
+                    completion(Result { try self.decide(question, signatures: signatures).verdict })
+                }
+            }
         } catch {
             completion(.failure(error))
         }
     }
+
+    /// Runs work on a thread that may check signatures, with that thread's checker.
+    public typealias OnVerificationThread = @Sendable (@escaping @Sendable (SignatureVerifier) -> Void) -> Void
 
     /// A device that was found trusted, or to be registered Pending, and is not known yet.
     struct Sighting: Sendable {
@@ -155,12 +170,13 @@ extension Registry {
         }
     }
 
-    /// Registers a sighting, unless what it was decided on has changed: then it is decided again.
+    /// Registers a sighting, unless what it was decided on has changed: then `overtaken` is called instead of `completion`.
     private func register(
         _ sighting: Sighting, of verdict: Verdict, _ question: VerifyQuestion, caller: Caller,
-        completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
+        completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void, overtaken: @escaping @Sendable () -> Void
     ) {
-        writer.submit(method: "Verify", caller: caller, bytes: sighting.byteCount) { context in
+        let bytes = sighting.byteCount + question.byteCount
+        writer.submit(method: "Verify", caller: caller, bytes: bytes) { context in
             try context.register(sighting)
         } completion: { (result: Result<RegisteredSighting, any Error>) in
             var verdict = verdict
@@ -173,10 +189,7 @@ extension Registry {
                 verdict.revision = revision
                 judgeKnown(record, contentHash: sighting.contentHash, &verdict)
                 completion(.success(verdict))
-            case .success(.overtaken):
-                // A change was committed between the verdict and its registration, or the device was registered, perhaps
-                // on another path: what stands now decides, with a checker of its own, since this is the writer's thread.
-                completion(Result { try self.decide(question, signatures: SignatureVerifier()).verdict })
+            case .success(.overtaken): overtaken()
             case .failure(StoreFault.storage(.diskFull)):
                 // The verdict stands; the device registers when it next connects.
                 completion(.success(verdict))

@@ -16,7 +16,6 @@ public enum SendOutcome: Hashable, Sendable {
 /// The method's handler gets it on an event-loop thread, and must not block. It answers at once, or later from any
 /// thread. What is answered after the call is over is dropped.
 public final class ServerCall: Sendable {
-    public let payload: [UInt8]
     public let peer: PeerCredentials
     /// The label of the ``Listener`` that the peer connected to.
     public let listener: String
@@ -53,12 +52,13 @@ public final class ServerCall: Sendable {
     /// Room that is kept for the answer, in bytes.
     private let takenBytes = Atomic<Int>(0)
     private let callbacks = Mutex(Callbacks())
+    private let heldPayload: Mutex<[UInt8]>
 
     init(
         _ request: ConnectionState<ServerCall>.Request, payload: [UInt8], _ method: Method, on connection: Connection,
         startNanoseconds: Int64
     ) {
-        self.payload = payload
+        heldPayload = Mutex(payload)
         methodIndex = request.method
         peer = connection.peer
         listener = connection.label
@@ -80,6 +80,17 @@ public final class ServerCall: Sendable {
 
     /// A hundred years: what is longer would overflow a clock.
     static let longestTimeout: Int64 = 100 * 365 * 86_400 * 1_000_000_000
+
+    /// The request's message.
+    public var payload: [UInt8] { heldPayload.withLock { $0 } }
+
+    /// The request's message, which the call lets go: it may live for long, and the message is large.
+    public func takePayload() -> [UInt8] {
+        heldPayload.withLock { payload in
+            defer { payload = [] }
+            return payload
+        }
+    }
 
     /// The call expired, its connection is gone, or it was answered: an answer would be dropped.
     public var isOver: Bool { phase.load(ordering: .acquiring) != Phase.open }
