@@ -50,7 +50,8 @@ extension SerialNumberPrefix {
         guard byteCount <= SerialNumber.maximumByteCount else {
             throw Refusal(
                 .snTooLong,
-                "A serial number has \(SerialNumber.maximumByteCount) bytes at most; none begins with these \(byteCount).")
+                "A serial number has \(SerialNumber.maximumByteCount) bytes at most; none begins with these \(byteCount)."
+            )
         }
     }
 }

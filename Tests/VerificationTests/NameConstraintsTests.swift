@@ -201,11 +201,21 @@ import Verification
             .email("a@evil.test")),
         row("excluded mailbox", .nameNotPermitted, excluded: mailbox, names: .email("root@acme.example")),
         row("beside the excluded mailbox", .trusted, excluded: mailbox, names: .email("toor@acme.example")),
-        row("an excluded host with a dot at its end", .nameNotPermitted, excluded: [.email("acme.example.")], names: .email("a@acme.example")),
-        row("an excluded host with a wildcard", .nameNotPermitted, excluded: [.email("*.acme.example")], names: .email("a@b.acme.example")),
-        row("an excluded mailbox without a local part", .nameNotPermitted, excluded: [.email("@acme.example")], names: .email("a@acme.example")),
-        row("an excluded mailbox with two", .nameNotPermitted, excluded: [.email("a@b@acme.example")], names: .email("a@acme.example")),
-        row("a permitted host that is none", .nameNotPermitted, permitted: [.email("acme.example.")], names: .email("a@acme.example")),
+        row(
+            "an excluded host with a dot at its end", .nameNotPermitted, excluded: [.email("acme.example.")],
+            names: .email("a@acme.example")),
+        row(
+            "an excluded host with a wildcard", .nameNotPermitted, excluded: [.email("*.acme.example")],
+            names: .email("a@b.acme.example")),
+        row(
+            "an excluded mailbox without a local part", .nameNotPermitted, excluded: [.email("@acme.example")],
+            names: .email("a@acme.example")),
+        row(
+            "an excluded mailbox with two", .nameNotPermitted, excluded: [.email("a@b@acme.example")],
+            names: .email("a@acme.example")),
+        row(
+            "a permitted host that is none", .nameNotPermitted, permitted: [.email("acme.example.")],
+            names: .email("a@acme.example")),
         row("excluded host", .nameNotPermitted, excluded: host, names: .email("toor@acme.example")),
         row("below the excluded host", .trusted, excluded: host, names: .email("root@a.acme.example")),
         row("excluded domain", .nameNotPermitted, excluded: domain, names: .email("root@a.acme.example")),
