@@ -87,6 +87,8 @@ struct Connection: ~Copyable {
                     return (failure, nothing)
                 }
                 if isOurs { return (.unintelligible, nothing) }
+                // A peer that always has another frame ready must not keep the caller.
+                guard careg_system_nanoseconds() < deadline else { return (.silent, nothing) }
                 continue
             }
             if let failure = unsafe receive(buffer.answer, Int(length), deadline: deadline) {

@@ -170,13 +170,17 @@ internal import Synchronization
 
     /// Asks the daemon once, and a second time, by a new connection, where one that lay idle turns out to be dead.
     ///
+    /// - Parameter hasTurn: false where time was over before a connection was free: that says nothing of the daemon.
     /// - Returns: a return value of careg_verify; `out` is set for `CAREG_ANSWERED`, before the connection is free again.
     func ask(
-        _ question: Question, socketPath: UnsafePointer<CChar>, deadline: UInt64,
+        _ question: Question, socketPath: UnsafePointer<CChar>, deadline: UInt64, hasTurn: inout Bool,
         _ take: (DaemonVerdict) -> Void
     ) -> CInt {
         own()
-        guard let index = acquire(until: deadline) else { return CAREG_E_TIMEOUT }
+        guard let index = acquire(until: deadline) else {
+            hasTurn = false
+            return CAREG_E_TIMEOUT
+        }
         defer { release(index) }
         while true {
             let isUsed = unsafe connections[index].isOpen

@@ -20,10 +20,11 @@ extension Handle {
         }
 
         var code = CAREG_E_UNAVAILABLE
+        var hasTurn = true
         // Whoever marks a map superseded is about to answer: it is worth the wait, also where its own map is there before.
         let isExpected = lookup.standing == .superseded && isPlain
         if unsafe !handle.pointee.link.isQuiet(at: start, signOfLife: signOfLife(lookup), isExpected: isExpected) {
-            code = unsafe ask(handle, question, key, lookup, deadline: deadline, out)
+            code = unsafe ask(handle, question, key, lookup, deadline: deadline, &hasTurn, out)
             var pause = Limits.firstPause
             while code == CAREG_E_UNAVAILABLE, isExpected || lookup.standing == .superseded && isPlain {
                 let now = careg_system_nanoseconds()
@@ -35,9 +36,9 @@ extension Handle {
                 {
                     return CAREG_ANSWERED
                 }
-                code = unsafe ask(handle, question, key, lookup, deadline: deadline, out)
+                code = unsafe ask(handle, question, key, lookup, deadline: deadline, &hasTurn, out)
             }
-            if code == CAREG_E_UNAVAILABLE || code == CAREG_E_TIMEOUT {
+            if hasTurn, code == CAREG_E_UNAVAILABLE || code == CAREG_E_TIMEOUT {
                 let now = careg_system_nanoseconds()
                 let isCostly = code == CAREG_E_TIMEOUT || now >= deadline
                 unsafe handle.pointee.link.noteFailure(at: now, cost: isCostly ? now &- start : 0)
@@ -83,12 +84,12 @@ extension Handle {
 
     private static func ask(
         _ handle: UnsafeMutablePointer<Handle>, _ question: Question, _ key: MapFingerprint, _ lookup: Lookup,
-        deadline: UInt64, _ out: UnsafeMutablePointer<careg_verdict>
+        deadline: UInt64, _ hasTurn: inout Bool, _ out: UnsafeMutablePointer<careg_verdict>
     ) -> CInt {
         let nonce: UInt64 = if let map = unsafe lookup.map { unsafe map.pointee.view.nonce } else { 0 }
         let seconds = careg_system_seconds()
         return unsafe handle.pointee.link.ask(
-            question, socketPath: handle.pointee.socketPath, deadline: deadline
+            question, socketPath: handle.pointee.socketPath, deadline: deadline, hasTurn: &hasTurn
         ) { verdict in
             unsafe careg_verdict.fill(out, verdict, key, nonce: nonce, at: seconds)
         }
