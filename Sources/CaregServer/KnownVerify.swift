@@ -62,6 +62,8 @@ struct KnownVerify: Sendable {
         guard let request = PlainVerifyRequest(payload) else { return false }
         let instance = payload.extracting(request.instanceID)
         guard let memo = memo(of: caller), let place = memo.place(of: instance) else { return false }
+        // No known device's is longer: not worth the hash.
+        guard request.certificate.count <= PEM.maximumCertificateBytes else { return false }
         let der = payload.extracting(request.certificate)
         let digest = SHA256Digest(hashing: der)
         guard let serial = Certificate.serialNumberContents(inKnown: der) else { return false }

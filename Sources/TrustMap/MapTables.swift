@@ -22,8 +22,10 @@ final class MapTables {
     private var stringCount: UInt32 = 0
     private(set) var deviceCount: UInt64 = 0
     private var successorDeviceCount: UInt64 = 0
-    /// Devices that found no room since the map was made or has grown.
+    /// Devices that found no room since the map was made, has grown or began to be filled.
     private(set) var omittedCount: UInt64 = 0
+    /// Paths that lead nowhere any more: what is on them is not taken over by a larger map.
+    private var deadPaths: Set<UInt32> = []
     private var wantsRoom = false
     /// The current map has not got its name yet: readers find a superseded one, and ask.
     private(set) var isUnpublished = false
@@ -35,7 +37,13 @@ final class MapTables {
     var instanceCount: Int { instanceSlots.count }
     var pathCount: Int { pathSlots.count }
 
-    init(_ file: MapFile) { current = file }
+    private let maximumDevices: UInt64
+
+    /// - Parameter maximumDevices: how many the map may hold at the most.
+    init(_ file: MapFile, maximumDevices: UInt32) {
+        current = file
+        self.maximumDevices = UInt64(maximumDevices)
+    }
 
     var needsGrowth: Bool {
         !isRetired && (wantsRoom || isCrowdedByDevices)
@@ -140,6 +148,14 @@ final class MapTables {
         return true
     }
 
+    /// What is on the path is asked for good.
+    func removePath(_ id: TrustMapNumber) {
+        guard setPath(id, .ask), let slot = pathSlots[id] else { return }
+        deadPaths.insert(slot)
+    }
+
+    func forgetOmitted() { omittedCount = 0 }
+
     // MARK: Devices
 
     func addDevice(_ device: TrustMapDevice) -> TrustMapAddition {
@@ -199,10 +215,11 @@ final class MapTables {
         slot.not_before = device.period.notBefore
         slot.not_after = device.period.notAfter
         slot.word = device.status.word
-        guard deviceCount * 16 < UInt64(current.capacity.devices) * Self.fullSixteenths,
+        guard deviceCount < maximumDevices,
+            deviceCount * 16 < UInt64(current.capacity.devices) * Self.fullSixteenths,
             current.insertDevice(slot) != nil
         else {
-            wantsRoom = true
+            wantsRoom = wantsRoom || deviceCount < maximumDevices
             omittedCount += 1
             return .full
         }
@@ -239,14 +256,15 @@ final class MapTables {
     // MARK: Growth
 
     /// The capacity of a successor; nil where the map is as large as it may be.
-    func grownCapacity(maximumDevices: UInt32) -> MapCapacity? {
+    func grownCapacity() -> MapCapacity? {
+        let mostSlots = powerOfTwo(atLeast: UInt32(clamping: maximumDevices * 16 / Self.fullSixteenths))
         var capacity = current.capacity
         let isCrowded = { (count: UInt64, of: UInt32) in count * 16 >= UInt64(of) * Self.crowdedSixteenths }
-        if isCrowded(deviceCount, capacity.devices), capacity.devices < maximumDevices { capacity.devices *= 2 }
+        if isCrowded(deviceCount, capacity.devices), capacity.devices < mostSlots { capacity.devices *= 2 }
         if isCrowded(UInt64(instanceCount), capacity.instances) { capacity.instances *= 2 }
         if isCrowded(UInt64(pathCount), capacity.paths) { capacity.paths *= 2 }
         if isCrowded(UInt64(stringCount) + UInt64(TRUST_MAP_SERIAL_BYTES), capacity.strings) { capacity.strings *= 2 }
-        if capacity == current.capacity, wantsRoom, capacity.devices < maximumDevices { capacity.devices *= 2 }
+        if capacity == current.capacity, wantsRoom, capacity.devices < mostSlots { capacity.devices *= 2 }
         return capacity == current.capacity ? nil : capacity
     }
 
@@ -287,6 +305,8 @@ final class MapTables {
             device.instance = instance
             device.path = current.devicePath(slot)
             device.word = word
+            // What the registry has forgotten is the least useful.
+            if deadPaths.contains(device.path) { continue }
             let words = device.fingerprint
             let key = MapFingerprint(word0: words.0, word1: words.1, word2: words.2, word3: words.3)
             // Added to both while the copying was under way.
@@ -314,6 +334,8 @@ final class MapTables {
         for (key, slot) in instanceSlots { slots[key] = successorInstances[slot] }
         instanceSlots = slots
         deviceCount = successorDeviceCount
+        omittedCount = 0
+        deadPaths = []
         dropSuccessor()
         wantsRoom = false
     }

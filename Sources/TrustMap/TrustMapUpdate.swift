@@ -25,6 +25,12 @@ public struct TrustMapUpdate: ~Copyable {
         tables.setPath(path, status)
     }
 
+    /// Takes a path out for good: all on it is asked, and the next growth leaves it behind.
+    public func removePath(_ path: TrustMapNumber) { tables.removePath(path) }
+
+    /// Begins to count anew the devices that find no room.
+    public func forgetOmitted() { tables.forgetOmitted() }
+
     /// Adds a device unless it is there: for filling, where what a commit has said meanwhile counts for more.
     @discardableResult
     public func addDevice(_ device: TrustMapDevice) -> TrustMapAddition { tables.addDevice(device) }

@@ -87,7 +87,7 @@ public final class TrustMapWriter: Sendable {
             unsafe unlink(Self.provisionalPath(configuration.path))
             throw error
         }
-        tables = Mutex(MapTables(file))
+        tables = Mutex(MapTables(file, maximumDevices: configuration.maximumDevices))
         live = Mutex(file)
     }
 
@@ -161,10 +161,7 @@ public final class TrustMapWriter: Sendable {
     }
 
     private func growNow() throws(TrustMapFault) -> Bool {
-        let maximum = powerOfTwo(atLeast: configuration.maximumDevices)
-        let (capacity, generation) = tables.withLock {
-            ($0.grownCapacity(maximumDevices: maximum), $0.current.view.generation)
-        }
+        let (capacity, generation) = tables.withLock { ($0.grownCapacity(), $0.current.view.generation) }
         guard let capacity else { return false }
         // Allocating its pages takes a while: outside the lock.
         let successor = try MapFile(

@@ -121,6 +121,8 @@ struct RestoreCommand: ParsableCommand {
         }
         let kept = try folder.replaceData(
             with: Store.Identity(region: identity.region, historyID: historyID), revision: report.revision, time: now)
+        // Brokers that hold a map of the former registry ask from now on.
+        _ = BrokerGrace(stateFolder: folder.path, own: [], stalenessMilliseconds: 0)
         StandardOutput.write("registration codes revoked: \(report.revokedCodes)\n")
         StandardOutput.write("revision: \(report.revision.number)\n")
         StandardOutput.write("history: \(historyID)\n")

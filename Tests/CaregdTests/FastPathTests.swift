@@ -38,16 +38,25 @@ import Verification
         #expect(try region.look(up: device, of: "plant") == .deviceDeleted)
     }
 
-    @Test func theOnlyCaThatIsInactiveRefusesAndOneOfSeveralAsks() throws {
+    @Test func anInactiveCaRefusesUnlessAnotherOneMightGiveAnotherPath() throws {
         let region = try TestRegion()
         try region.createInstance("plant")
         let ca = try region.register(root, with: "plant")
         let device = root.device()
+        let intermediate = root.authority(key: .p256(3))
+        let below = intermediate.device("below")
         _ = try region.verify([device], of: "plant")
+        _ = try region.verify([below, intermediate], of: "plant")
         try region.unregister(ca)
         #expect(try region.look(up: device, of: "plant") == .caInactive)
+        #expect(try region.look(up: below, of: "plant") == .caInactive)
         try region.register(.root("Other CA", key: .p256(2)), with: "plant")
-        #expect(try region.look(up: device, of: "plant") == nil, "another CA might give another path")
+        #expect(try region.look(up: device, of: "plant") == .caInactive, "nobody else's key verifies its signature")
+        #expect(
+            try region.look(up: below, of: "plant") == nil, "the other CA might have certified the intermediate's key")
+        let renewed = try region.register(root.changed { $0.serial = [0x77] }, with: "plant")
+        #expect(try region.look(up: device, of: "plant") == nil, "the key is registered twice")
+        try region.delete(renewed)
         try region.activate(ca)
         #expect(try region.look(up: device, of: "plant") == .trusted)
         try region.delete(ca)

@@ -17,6 +17,8 @@ struct InstanceAuthorities {
 
     subscript(id: CaID) -> Authority? { authorities[id] }
 
+    var count: Int { authorities.count }
+
     mutating func set(_ id: CaID, _ authority: Authority?) {
         if let old = authorities[id] { count(old, by: -1) }
         authorities[id] = authority
@@ -42,7 +44,8 @@ struct InstanceAuthorities {
     ///
     /// Trusted: its anchor is Active, and no intermediate has the key of a registered CA certificate that is Inactive,
     /// unless an Active one has that key too. A no is said only where no other CA record can be in the answer: then it is
-    /// what Verify says.
+    /// what Verify says. Below the CA itself that is so whatever else is registered: only its key verifies the device's
+    /// signature, and no path may go through it.
     func word(of path: PathRecord) -> TrustMapStatus {
         guard let anchor = authorities[path.ca] else { return .ask }
         switch anchor.status {
@@ -54,8 +57,10 @@ struct InstanceAuthorities {
             return isBarred ? .ask : .trusted
         case .inactive:
             let isAlone =
-                activeCount == 0 && keys[anchor.keyHash]?.all == 1 && !path.intermediateKeys.contains { knows(key: $0) }
-            return isAlone ? .refused(reason: VerdictReason.caInactive.rawValue) : .ask
+                path.intermediateKeys.isEmpty
+                || activeCount == 0 && !path.intermediateKeys.contains { knows(key: $0) }
+            return isAlone && keys[anchor.keyHash]?.all == 1
+                ? .refused(reason: VerdictReason.caInactive.rawValue) : .ask
         }
     }
 }

@@ -59,6 +59,7 @@ final class TrustMapMirror: Mirror {
         var removedInstances: [String] = []
         var addedInstances: [String] = []
         var words: [(PathID, TrustMapStatus)] = []
+        var removedPaths: [PathID] = []
         var paths: [TrustMapPath] = []
         var devices: [TrustMapDevice] = []
         var deviceWords: [(fingerprint: SHA256Digest, instance: String, status: TrustMapStatus)] = []
@@ -126,6 +127,9 @@ final class TrustMapMirror: Mirror {
         var configuration = configuration
         let slots = min(devices &* 16 / 11 &+ 1_024, UInt64(configuration.maximumDevices))
         configuration.deviceSlots = max(configuration.deviceSlots, UInt32(slots))
+        // One path for each CA at the least.
+        let paths = state.instances.values.reduce(0) { $0 + $1.authorities.count }
+        configuration.pathSlots = max(configuration.pathSlots, UInt32(min(paths * 2, 1 << 24)))
         configuration.instanceSlots = max(
             configuration.instanceSlots, UInt32(min(state.instances.count * 2, 1 << 24)))
         do throws(TrustMapFault) {
@@ -260,7 +264,7 @@ final class TrustMapMirror: Mirror {
         for path in gone {
             state.paths[path] = nil
             state.instances[number]?.paths.remove(path)
-            batch.words.append((path, .ask))
+            batch.removedPaths.append(path)
         }
         if !gone.isEmpty { wantFilling(&state) }
     }
@@ -323,6 +327,7 @@ final class TrustMapMirror: Mirror {
             var isWhole = true
             for id in batch.removedInstances { update.removeInstance(id) }
             for id in batch.addedInstances where update.addInstance(id) == .full { isWhole = false }
+            for id in batch.removedPaths { update.removePath(id.number) }
             for (id, word) in batch.words { update.setPathStatus(id.number, word) }
             for path in batch.paths where update.addPath(path) == .full { isWhole = false }
             for device in batch.devices {
@@ -376,7 +381,10 @@ final class TrustMapMirror: Mirror {
     }
 
     private func fill(_ registry: Registry, mayGoOn: () -> Bool) throws {
-        let wanted = lock.withLock { $0.wantedFilling }
+        let wanted = lock.withLock { state in
+            state.writer?.update(revision: nil) { $0.forgetOmitted() }
+            return state.wantedFilling
+        }
         var next = DeviceID(0)
         var isWhole = true
         while mayGoOn() {
