@@ -33,7 +33,9 @@ extension CaregClient {
         try call(.admin, "VerifyAuditLog", request)
     }
 
-    /// - Parameter onMessage: called for each message; false ends the stream.
+    /// - Parameters:
+    ///   - request: has no fields.
+    ///   - onMessage: called for each message; false ends the stream.
     public func backup(
         _ request: Careg_V1_BackupRequest, onMessage: (Careg_V1_BackupResponse) throws -> Bool
     ) throws {

@@ -21,7 +21,9 @@ extension CaregClient {
         try call(.verifier, "Poll", request)
     }
 
-    /// - Parameter onMessage: called for each message; false ends the stream.
+    /// - Parameters:
+    ///   - request: the revision to begin after, and the history that it belongs to.
+    ///   - onMessage: called for each message; false ends the stream.
     public func watch(
         _ request: Careg_V1_WatchRequest, onMessage: (Careg_V1_WatchResponse) throws -> Bool
     ) throws {

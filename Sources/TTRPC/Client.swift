@@ -21,7 +21,11 @@ public final class Client: Sendable {
 
     /// Makes a unary call, and returns the answer's payload.
     ///
-    /// - Parameter timeout: is told to the server as well; nil for as long as the connection lives.
+    /// - Parameters:
+    ///   - service: the full name, without a slash.
+    ///   - method: its name in the service.
+    ///   - payload: the request's message.
+    ///   - timeout: is told to the server as well; nil for as long as the connection lives.
     public func call(
         service: String, method: String, payload: [UInt8], timeout: Duration?
     ) throws(ClientError) -> [UInt8] {
@@ -43,8 +47,11 @@ public final class Client: Sendable {
 
     /// Makes a server-streaming call, and returns when the stream has ended.
     ///
-    /// - Parameter onMessage: false ends the stream, and so does an error, which is thrown on. It must not call this
-    ///   client.
+    /// - Parameters:
+    ///   - service: the full name, without a slash.
+    ///   - method: its name in the service.
+    ///   - payload: the request's message.
+    ///   - onMessage: false ends the stream, and so does an error, which is thrown on. It must not call this client.
     /// - Throws: ``ClientError``, or what `onMessage` throws.
     public func stream(
         service: String, method: String, payload: [UInt8], onMessage: ([UInt8]) throws -> Bool

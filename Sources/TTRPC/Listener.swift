@@ -29,8 +29,11 @@ public struct Listener: Sendable {
 
     /// Makes a socket at the path and listens. A dead socket's file is replaced; one where somebody answers is not.
     ///
-    /// - Parameter path: 107 bytes at most (`sun_path`).
-    /// - Parameter mode: the file's permission bits, whatever the umask is.
+    /// - Parameters:
+    ///   - path: 107 bytes at most (`sun_path`).
+    ///   - mode: the file's permission bits, whatever the umask is.
+    ///   - label: what calls that come in here say of where they came from.
+    ///   - usesReserve: whether its connections may take the reserve of ``ServerLimits/reservedConnections``.
     public static func bind(
         path: String, mode: UInt32, label: String, usesReserve: Bool
     ) throws(SocketError) -> Listener {

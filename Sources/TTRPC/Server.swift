@@ -9,8 +9,11 @@ public final class Server: Sendable {
     public let notices: [String]
     private let core: ServerCore
 
-    /// - Parameter failure: says how each refusal of the transport itself reads. Called on event-loop threads.
-    /// - Parameter observe: gets each call of a known method when it has ended. Called on event-loop threads.
+    /// - Parameters:
+    ///   - limits: what peers may take. Where this process can keep less, ``effectiveLimits`` and ``notices`` say so.
+    ///   - methods: what is served; each service's full name and method once.
+    ///   - failure: says how each refusal of the transport itself reads. Called on event-loop threads.
+    ///   - observe: gets each call of a known method when it has ended. Called on event-loop threads.
     public init(
         limits: ServerLimits, methods: [Method],
         failure: @escaping @Sendable (ProtocolFailure) -> RPCFailure,
