@@ -103,6 +103,14 @@ final class ChangeFeed: @unchecked Sendable {
     var watcherCount: Int { watcherTotal.load(ordering: .relaxed) }
     var pollCount: Int { pollTotal.load(ordering: .relaxed) }
 
+    /// How many revisions the slowest watcher is behind. Waits for the feed's queue: not for an event loop.
+    var watcherLag: UInt64 {
+        queue.sync {
+            let newest = newest.load(ordering: .acquiring)
+            return watchers.values.map { newest - min(newest, $0.position.number) }.max() ?? 0
+        }
+    }
+
     func noteCommit(_ revision: Revision) {
         newest.store(revision.number, ordering: .releasing)
         if !isPumpScheduled.exchange(true, ordering: .acquiringAndReleasing) {

@@ -135,6 +135,7 @@ private final class KnownVerifyMemo {
     }
 
     func countTrusted(_ place: Int, _ metrics: ServiceMetrics) {
+        metrics.countKnown()
         if let counter = entries[place].counter { return counter.increment(by: 1) }
         let counter = metrics.counter(of: .trusted, instanceID: entries[place].id)
         entries[place].counter = counter

@@ -84,6 +84,7 @@ final class MetricsSampler: Sendable {
         set("careg_verifications_waiting", Double(status.workplaces.verification.waiting))
         set("careg_queries_waiting", Double(status.workplaces.queries.waiting))
         set("careg_watchers", Double(status.feed.watcherCount))
+        set("careg_watcher_lag_revisions", Double(status.feed.watcherLag))
         set("careg_polls_waiting", Double(status.feed.pollCount))
         set("careg_backups_running", Double(status.workplaces.backups.running))
     }

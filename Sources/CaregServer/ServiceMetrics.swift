@@ -40,6 +40,10 @@ final class ServiceMetrics: Sendable {
     private let verdictInstances: Int
     private let lazy = Mutex(Lazy())
     private let commitChanges: Recorder
+    /// Verdicts by what they cost.
+    private let known: CounterSeries
+    private let searched: CounterSeries
+    private let firstSights: CounterSeries
     private let faults: Counter
 
     init(_ registry: MetricsRegistry, limits: ServiceLimits) {
@@ -48,6 +52,9 @@ final class ServiceMetrics: Sendable {
         registry.describe(Self.descriptions)
         commitChanges = Recorder(label: "careg_commit_changes", factory: registry)
         faults = Counter(label: "careg_faults_total", factory: registry)
+        known = registry.counter("careg_verifies_total", [("by", "known")])
+        searched = registry.counter("careg_verifies_total", [("by", "search")])
+        firstSights = registry.counter("careg_verifies_total", [("by", "first_sight")])
     }
 
     /// A call of a known method has ended, or several have. On an event-loop thread.
@@ -83,6 +90,16 @@ final class ServiceMetrics: Sendable {
     /// A verdict was told.
     func count(_ reason: VerdictReason, instanceID: String) {
         counter(of: reason, instanceID: instanceID).increment(by: 1)
+    }
+
+    /// A verdict was told of a known device: no path was searched.
+    func countKnown() {
+        known.increment(by: 1)
+    }
+
+    /// A verdict was told after a search for paths.
+    func countSearched(registered: Bool) {
+        (registered ? firstSights : searched).increment(by: 1)
     }
 
     /// What counts an instance's verdicts of a reason.
@@ -169,6 +186,10 @@ extension ServiceMetrics {
             "careg_call_duration_seconds", HistogramSeries.defaultBounds,
             "Time from a whole request to its answer; for a stream, to its end."),
         counter("careg_verdicts_total", "Verdicts, by instance and reason."),
+        counter(
+            "careg_verifies_total",
+            "Verdicts by what decided: known, the trust map; search, a search for paths; first_sight, one that registered the device."
+        ),
         counter("careg_refusals_total", "Refused calls, by ErrorInfo reason."),
         counter("careg_limits_reached_total", "Calls refused because a limit was reached, by limit."),
         counter("careg_faults_total", "Calls that failed for a fault of the daemon or its disk."),
@@ -206,6 +227,7 @@ extension ServiceMetrics {
         gauge("careg_verifications_waiting", "Calls that wait for a verification thread."),
         gauge("careg_queries_waiting", "Calls that wait for a query thread."),
         gauge("careg_watchers", "Open Watch streams."),
+        gauge("careg_watcher_lag_revisions", "Revisions that the slowest Watch stream has not been sent yet."),
         gauge("careg_polls_waiting", "Polls that wait for a change."),
         gauge("careg_backups_running", "Backups under way."),
         // The fast path

@@ -28,6 +28,7 @@ struct VerifierService: Sendable {
             verdict = try registry.verifyAtOnce(question)
         }
         guard let verdict else { return false }
+        if known == nil { metrics.countSearched(registered: verdict.registered) } else { metrics.countKnown() }
         tell(verdict, question, call)
         return true
     }
@@ -38,7 +39,9 @@ struct VerifierService: Sendable {
         let question = try question(request, call)
         registry.verify(question, signatures: turn.signatures, caller: call.caller, again: turn.again) { result in
             switch result {
-            case .success(let verdict): tell(verdict, question, call)
+            case .success(let verdict):
+                metrics.countSearched(registered: verdict.registered)
+                tell(verdict, question, call)
             case .failure(let error): call.fail(error)
             }
         }

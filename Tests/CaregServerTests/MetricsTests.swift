@@ -96,7 +96,9 @@ import Verification
             #"careg_calls_total{code="INVALID_ARGUMENT",method="CreateInstance"} 1"#,
             #"careg_refusals_total{reason="ARGUMENT_INVALID"} 1"#,
             #"careg_verdicts_total{instance="",reason="INSTANCE_UNKNOWN"} 1"#,
+            #"careg_verifies_total{by="search"} 1"#, #"careg_verifies_total{by="known"} 0"#,
             #"careg_call_duration_seconds_count{method="Verify"} 1"#, "careg_disk_full 0",
+            "careg_watcher_lag_revisions 0",
             #"careg_ca_certificates_expiring{days="30"} 0"#, #"careg_device_certificates{status="active"} 0"#,
         ] {
             #expect(lines.contains(line), "\(line)\n\(text)")
