@@ -6,6 +6,8 @@ internal import TTRPC
 
 /// What goes with a call, whatever its messages are.
 struct CallContext: Sendable {
+    /// The call's number since the daemon's start, by which the log tells it from others.
+    let request: UInt64
     let method: String
     /// The method changes the registry.
     let changes: Bool
@@ -26,7 +28,9 @@ struct Call<Response: Message>: Sendable {
     /// Answers.
     func succeed(_ response: Response) {
         do {
-            wire.respond(try response.serializedBytes())
+            let payload: [UInt8] = try response.serializedBytes()
+            context.journal.noteAnswer(context, of: wire)
+            wire.respond(payload)
         } catch {
             fail(error)
         }
@@ -63,7 +67,7 @@ struct StreamCall<Response: Message>: Sendable {
 
 extension CallContext {
     func fail(_ wire: ServerCall, _ error: any Error) {
-        journal.note(error, method: method, changes: changes, caller: Caller(wire.peer))
+        journal.note(error, self, of: wire)
         wire.fail(RPCFailure(WireFailure(error)))
     }
 }

@@ -88,6 +88,11 @@ public struct CaregServices: Sendable {
         get throws { try sampler.text() }
     }
 
+    /// The counts and whether all is well, in a line. Reads tables: not for an event loop.
+    public var statusLine: String {
+        get throws { try status.line() }
+    }
+
     /// The server that serves the methods, for the status and the metrics.
     public func attach(_ server: Server) {
         status.attach(server)

@@ -83,6 +83,25 @@ final class DaemonStatus: Sendable {
         return status
     }
 
+    /// The counts in a line, for the service manager: how much there is, and whether all is well.
+    func line() throws -> String {
+        let figures = try registry.figures()
+        let problems = problems(isDiskFull: registry.writer.statistics.isDiskFull, sources.trustMaps()).count
+        let counts = [
+            Self.counted(Int64(figures.instances), "instance"), Self.counted(figures.tally.cas, "CA certificate"),
+            Self.counted(figures.tally.devices, "device certificate"),
+            Self.counted(Int64(connections.connections), "connection"),
+        ]
+        let text =
+            "region \(figures.identity.region), revision \(figures.revision.number): "
+            + counts.joined(separator: ", ")
+        return problems == 0 ? text : "\(text); \(Self.counted(Int64(problems), "problem")), see caregctl status"
+    }
+
+    private static func counted(_ count: Int64, _ noun: String) -> String {
+        "\(count) \(noun)\(count == 1 ? "" : "s")"
+    }
+
     // MARK: Problems
 
     private static let expiriesTold = 5

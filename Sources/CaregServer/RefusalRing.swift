@@ -3,6 +3,7 @@ internal import Logging
 internal import Registry
 public import RegistryStore
 internal import Synchronization
+internal import TTRPC
 
 /// A call that was denied, or a change that was refused.
 public struct RefusalRecord: Sendable {
@@ -93,6 +94,7 @@ final class LineThrottle: Sendable {
 }
 
 /// Takes down what did not go well: refusals in the ring, refusals and faults in the log, and all of it in the metrics.
+/// With the log level debug, each call is a line; but for verdicts on known devices, which are answered in place.
 struct CallJournal: Sendable {
     let clock: @Sendable () -> WallTime
     let log: Logger
@@ -100,6 +102,12 @@ struct CallJournal: Sendable {
     let metrics: ServiceMetrics
     private let refusalLines: LineThrottle
     private let faultLines: LineThrottle
+    private let requests = RequestCount()
+
+    /// Calls since the start, but for those that were answered in place.
+    private final class RequestCount: Sendable {
+        let last = Atomic<UInt64>(0)
+    }
 
     init(clock: @escaping @Sendable () -> WallTime, log: Logger, limits: ServiceLimits, metrics: ServiceMetrics) {
         self.clock = clock
@@ -110,24 +118,36 @@ struct CallJournal: Sendable {
         faultLines = LineThrottle(linesPerSecond: limits.refusalLinesPerSecond)
     }
 
-    /// - Parameter changes: whether the method changes the registry: what is merely not found by a reader is no event.
-    func note(_ error: any Error, method: String, changes: Bool, caller: Caller) {
+    func nextRequest() -> UInt64 {
+        requests.last.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    /// What went well is in the log for those who look for something.
+    func noteAnswer(_ context: CallContext, of wire: ServerCall) {
+        log.debug("call answered", metadata: Self.metadata(context, wire))
+    }
+
+    /// What is merely not found by a reader is no event: such a refusal is told to those only who look for something.
+    func note(_ error: any Error, _ context: CallContext, of wire: ServerCall) {
         if let refusal = error as? Refusal {
             metrics.count(refusal)
-            guard changes || refusal.reason == .callerNotAllowed else { return }
-            note(refusal, method: method, caller: caller)
+            if context.changes || refusal.reason == .callerNotAllowed {
+                note(refusal, context, wire)
+            } else {
+                log.debug("call refused", metadata: Self.metadata(context, wire, reason: refusal.reason))
+            }
         } else {
-            note(fault: error, method: method, caller: caller)
+            note(fault: error, context, wire)
         }
     }
 
-    private func note(_ refusal: Refusal, method: String, caller: Caller) {
+    private func note(_ refusal: Refusal, _ context: CallContext, _ wire: ServerCall) {
         let now = clock()
         refusals.append(
-            RefusalRecord(time: now, caller: caller, method: method, reason: refusal.reason.rawValue))
+            RefusalRecord(
+                time: now, caller: Caller(wire.peer), method: context.method, reason: refusal.reason.rawValue))
         guard let withheld = refusalLines.admit(at: now) else { return }
-        var metadata = Self.metadata(method, caller, withheld)
-        metadata["reason"] = "\(refusal.reason.rawValue)"
+        let metadata = Self.metadata(context, wire, reason: refusal.reason, withheld: withheld)
         if refusal.reason == .callerNotAllowed {
             log.warning("caller denied", metadata: metadata)
         } else {
@@ -135,19 +155,24 @@ struct CallJournal: Sendable {
         }
     }
 
-    private func note(fault: any Error, method: String, caller: Caller) {
+    private func note(fault: any Error, _ context: CallContext, _ wire: ServerCall) {
         metrics.countFault()
         guard let withheld = faultLines.admit(at: clock()) else { return }
-        var metadata = Self.metadata(method, caller, withheld)
+        var metadata = Self.metadata(context, wire, withheld: withheld)
         metadata["error"] = "\(fault)"
         log.error("call failed", metadata: metadata)
     }
 
-    private static func metadata(_ method: String, _ caller: Caller, _ withheld: UInt64) -> Logger.Metadata {
+    private static func metadata(
+        _ context: CallContext, _ wire: ServerCall, reason: RefusalReason? = nil, withheld: UInt64 = 0
+    ) -> Logger.Metadata {
+        let caller = Caller(wire.peer)
         var metadata: Logger.Metadata = [
-            "method": "\(method)", "uid": "\(caller.userID)", "gid": "\(caller.groupID)",
-            "pid": "\(caller.processID)",
+            "request": "\(context.request)", "method": "\(context.method)", "socket": "\(wire.listener)",
+            "uid": "\(caller.userID)", "gid": "\(caller.groupID)", "pid": "\(caller.processID)",
+            "microseconds": "\(Int64(wire.age / .microseconds(1)))",
         ]
+        if let reason { metadata["reason"] = "\(reason.rawValue)" }
         if withheld > 0 { metadata["withheld"] = "\(withheld)" }
         return metadata
     }

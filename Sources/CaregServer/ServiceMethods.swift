@@ -208,12 +208,14 @@ struct ServiceMethods: Sendable {
         _ wire: ServerCall, to service: ServiceName, _ name: String, changes: Bool,
         _ body: (ServerCall, CallContext) -> Void
     ) {
+        let request = journal.nextRequest()
+        func context(_ access: Access) -> CallContext {
+            CallContext(request: request, method: name, changes: changes, access: access, journal: journal)
+        }
         do {
-            let access = try policy.current.access(of: wire, to: service)
-            body(wire, CallContext(method: name, changes: changes, access: access, journal: journal))
+            body(wire, context(try policy.current.access(of: wire, to: service)))
         } catch {
-            let nothing = Access(instances: [], mayHearOfOthers: false)
-            CallContext(method: name, changes: changes, access: nothing, journal: journal).fail(wire, error)
+            context(Access(instances: [], mayHearOfOthers: false)).fail(wire, error)
         }
     }
 }

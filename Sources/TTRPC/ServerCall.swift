@@ -92,6 +92,11 @@ public final class ServerCall: Sendable {
         }
     }
 
+    /// Time since the whole request was there; zero where nobody observes the server's calls.
+    public var age: Duration {
+        startNanoseconds == 0 ? .zero : .nanoseconds(cepoll_monotonic_nanoseconds() - startNanoseconds)
+    }
+
     /// The call expired, its connection is gone, or it was answered: an answer would be dropped.
     public var isOver: Bool { phase.load(ordering: .acquiring) != Phase.open }
 

@@ -20,6 +20,7 @@ final class Daemon {
     private static let endSeconds = 4.7
     private static let tendMilliseconds = 200
     private static let metricsSeconds = 15
+    private static let statusSeconds = 2
 
     private let configuration: DaemonConfiguration
     private let folders: Folders
@@ -102,8 +103,8 @@ final class Daemon {
 
     private static func startLog(_ configuration: DaemonConfiguration, environment: [String: String]) -> Logger {
         LogLines.level.withLock { $0 = configuration.logLevel }
-        let isForJournal = LogLines.isReadByJournal(environment: environment)
-        LoggingSystem.bootstrap { _ in LogLines(isForJournal: isForJournal) }
+        let style = LogLines.style(environment: environment, isTerminal: isatty(STDERR_FILENO) == 1)
+        LoggingSystem.bootstrap { _ in LogLines(style: style) }
         return Logger(label: "caregd")
     }
 
@@ -215,8 +216,8 @@ final class Daemon {
                 "state_folder": "\(folders.state)", "runtime_folder": "\(folders.runtime)",
                 "revision": "\(revision?.number ?? 0)", "version": "\(Caregd.version)",
             ])
+        tellStatus()
         manager.ready()
-        manager.status("serving")
         while true {
             switch ProcessSetup.nextSignal() {
             case SIGHUP: self.reload(reload)
@@ -275,6 +276,23 @@ final class Daemon {
                 }
             }
         }
+    }
+
+    /// Tells the service manager how much there is, from now on whenever that has changed.
+    private func tellStatus() {
+        guard manager.isThere else { return }
+        let (manager, services) = (manager, services)
+        let last = Mutex("")
+        let tell = { @Sendable in
+            let line = (try? services.statusLine) ?? "the registry cannot be read: see caregctl status"
+            let isNew = last.withLock { last in
+                defer { last = line }
+                return line != last
+            }
+            if isNew { manager.status(line) }
+        }
+        tell()
+        liveness.every(milliseconds: Self.statusSeconds * 1_000, on: DispatchQueue(label: "caregd.status"), tell)
     }
 
     private func noteMaps(isStopping: Bool) {

@@ -9,10 +9,29 @@ struct LogLines: LogHandler {
 
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
-    private let isForJournal: Bool
+    private let style: Style
 
-    init(isForJournal: Bool) {
-        self.isForJournal = isForJournal
+    enum Style: Sendable {
+        /// A priority before each line, as the journal takes it; it has clocks of its own.
+        case journal
+        /// Time and level before each line.
+        case plain
+        /// The same for a terminal: what wants attention stands out.
+        case coloured
+    }
+
+    init(style: Style) {
+        self.style = style
+    }
+
+    /// - Parameter isTerminal: whether standard error is one.
+    static func style(environment: [String: String], isTerminal: Bool) -> Style {
+        if isTerminal {
+            // https://no-color.org
+            let isPlain = !(environment["NO_COLOR"] ?? "").isEmpty || environment["TERM"] ?? "dumb" == "dumb"
+            return isPlain ? .plain : .coloured
+        }
+        return isReadByJournal(environment: environment) ? .journal : .plain
     }
 
     /// Whether the journal reads standard error: it takes priorities as `<N>` before a line, and has clocks of its own.
@@ -32,8 +51,11 @@ struct LogLines: LogHandler {
 
     func log(event: LogEvent) {
         var line =
-            isForJournal
-            ? "<\(Self.priority(event.level))>" : "\(Self.time()) \(event.level.rawValue) "
+            switch style {
+            case .journal: "<\(Self.priority(event.level))>"
+            case .plain: "\(Self.time()) \(event.level.rawValue) "
+            case .coloured: "\(Self.time()) \(Self.colour(event.level))\(event.level.rawValue)\u{1b}[0m "
+            }
         line += Self.onOneLine(event.message.description)
         let values = metadata.merging(event.metadata ?? [:]) { $1 }
         for (key, value) in values.sorted(by: { $0.key < $1.key }) {
@@ -52,6 +74,15 @@ struct LogLines: LogHandler {
         case .warning: 4
         case .error: 3
         case .critical: 2
+        }
+    }
+
+    private static func colour(_ level: Logger.Level) -> String {
+        switch level {
+        case .trace, .debug: "\u{1b}[2m"
+        case .info, .notice: "\u{1b}[32m"
+        case .warning: "\u{1b}[33m"
+        case .error, .critical: "\u{1b}[1;31m"
         }
     }
 

@@ -17,6 +17,9 @@ final class ServiceManager: Sendable {
         watchdogMicroseconds = isForUs ? environment["WATCHDOG_USEC"].flatMap { UInt64($0) } : nil
     }
 
+    /// Whether anybody listens.
+    var isThere: Bool { address != nil }
+
     func ready() { send("READY=1") }
     func stopping() { send("STOPPING=1") }
     func alive() { send("WATCHDOG=1") }

@@ -3,6 +3,7 @@
 // CAREG_FAULT_SUFFIX: the end of the path of another file than registry.mdb.
 //
 //   sync   fdatasync and fsync
+//   stall  they do not return while the file is there
 //   data   writes of pages
 //   meta   writes of LMDB's meta pages, which stand in the first 8192 bytes; the bytes reach the page cache
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { META_BYTES = 8192 };
@@ -46,12 +48,19 @@ static int failWith(int number) {
     return -1;
 }
 
+static void stall(int file) {
+    const struct timespec moment = {.tv_nsec = 5000000};
+    while (fault("stall", file)) nanosleep(&moment, NULL);
+}
+
 int fdatasync(int file) {
+    stall(file);
     int number = fault("sync", file);
     return number ? failWith(number) : REAL(fdatasync)(file);
 }
 
 int fsync(int file) {
+    stall(file);
     int number = fault("sync", file);
     return number ? failWith(number) : REAL(fsync)(file);
 }
