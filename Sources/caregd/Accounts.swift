@@ -16,6 +16,14 @@ enum Accounts {
         return unsafe entry.gr_gid
     }
 
+    /// Whether this process is of a group, and so may give files to it without a privilege.
+    static func isOwn(group: UInt32) -> Bool {
+        if getegid() == group { return true }
+        var groups = [gid_t](repeating: 0, count: max(0, Int(getgroups(0, nil))))
+        let count = unsafe getgroups(Int32(groups.count), &groups)
+        return groups.prefix(max(0, Int(count))).contains(group)
+    }
+
     /// The number of a user; nil where there is no user of that name.
     static func user(_ text: String) -> UInt32? {
         if let number = UInt32(text) { return number == .max ? nil : number }

@@ -33,6 +33,8 @@ final class FastPath: Mirror {
     let otherMaps: Mutex<[TrustMapMirror]>
     /// When what failed is tried again: monotonic milliseconds.
     private let retry = Mutex<UInt64>(0)
+    /// Groups whose files could not be made when the rules changed, and why.
+    private let unserved = Mutex<[UInt32: String]>([:])
     private static let retryMilliseconds: UInt64 = 5_000
 
     /// Makes the maps, empty, and the anchors, complete.
@@ -42,7 +44,7 @@ final class FastPath: Mirror {
         let parts = try store.read { snapshot in
             var parts = [try Self.part(settings, group: nil, scope: .allBut(restricted), snapshot)]
             for (group, instances) in restrictions.sorted(by: { $0.key < $1.key }) {
-                parts.append(try Self.part(settings, group: group, scope: .only(instances), snapshot))
+                parts.append(try Self.part(settings, of: group, instances, snapshot))
             }
             return parts
         }
@@ -50,6 +52,21 @@ final class FastPath: Mirror {
         firstMap = parts[0].map
         otherMaps = Mutex(parts.dropFirst().map(\.map))
         removeLeftovers()
+    }
+
+    /// What a group that is restricted has for itself. The daemon may give files to its own groups only.
+    private static func part(
+        _ settings: Settings, of group: UInt32, _ instances: Set<String>, _ snapshot: Snapshot
+    ) throws -> Part {
+        do {
+            return try part(settings, group: group, scope: .only(instances), snapshot)
+        } catch {
+            if geteuid() == 0 || Accounts.isOwn(group: group) { throw error }
+            throw StartFailure(
+                .configuration,
+                "an access rule names group \(group), and caregd may give no files to it: make this user a member of it "
+                    + "(usermod --append --groups), and restart")
+        }
     }
 
     private static func part(
@@ -122,12 +139,21 @@ final class FastPath: Mirror {
                 attempt { try part.anchors.rebuild(scope: scope, snapshot: snapshot) }
                 kept.append(part)
             }
+            var unserved: [UInt32: String] = [:]
             for (group, instances) in restrictions where !kept.contains(where: { $0.group == group }) {
-                attempt { kept.append(try Self.part(settings, group: group, scope: .only(instances), snapshot)) }
+                do {
+                    kept.append(try Self.part(settings, of: group, instances, snapshot))
+                } catch {
+                    // Its brokers ask: the rules are in force whatever becomes of the files.
+                    unserved[group] = "\(error)"
+                    logger.error("the fast path cannot follow the access rules", metadata: ["error": "\(error)"])
+                }
             }
+            self.unserved.withLock { $0 = unserved }
             parts = kept
             otherMaps.withLock { $0 = kept.map(\.map).filter { $0 !== firstMap } }
         }
+        removeLeftovers()
         if let failure { throw failure }
     }
 
@@ -147,6 +173,7 @@ final class FastPath: Mirror {
     /// What is not well, a sentence each.
     var problems: [String] {
         parts.withLock { $0 }.flatMap { [$0.map.problem, $0.anchors.problem].compactMap { $0 } }
+            + unserved.withLock { $0.sorted { $0.key < $1.key }.map(\.value) }
     }
 
     var reports: [(file: String, statistics: TrustMapStatistics, isFilled: Bool)] {
