@@ -100,7 +100,7 @@ installed_files() {
         echo "$target/share/bash-completion/completions/$program" "$target/share/zsh/site-functions/_$program"
         echo "$target/share/fish/vendor_completions.d/$program.fish"
     done
-    echo "$target"/share/caregd/{caregd.conf,caregd.rules.yml,grafana.json}
+    echo "$target"/share/caregd/{caregd.conf,caregd.rules.yml,grafana.json,README.md,RUNBOOK.md}
 }
 
 if [ -n "$uninstall" ]; then
@@ -170,6 +170,8 @@ rm -f "$completion"
 put 0644 "$here/caregd.rules.yml" "$target/share/caregd/caregd.rules.yml"
 put 0644 "$here/grafana.json" "$target/share/caregd/grafana.json"
 put 0644 "$here/caregd.conf" "$target/share/caregd/caregd.conf"
+put 0644 "$here/README.md" "$target/share/caregd/README.md"
+put 0644 "$here/RUNBOOK.md" "$target/share/caregd/RUNBOOK.md"
 # The operator's own file is never touched.
 [ -e "$DESTDIR/etc/caregd/caregd.conf" ] || put 0644 "$here/caregd.conf" "$DESTDIR/etc/caregd/caregd.conf"
 
