@@ -67,7 +67,11 @@ final class Daemon {
                 restrictions: access.restrictedGroups, restricted: access.restrictedInstances, store: store,
                 logger: logger)
         } catch {
-            throw StartFailure(error, doing: "the runtime folder cannot be prepared")
+            // What it puts there it reads from the registry.
+            let what =
+                error is StoreFault
+                ? "the registry in \(folders.state) cannot be read" : "the runtime folder cannot be prepared"
+            throw StartFailure(error, doing: what)
         }
         self.fastPath = fastPath
 
