@@ -98,8 +98,10 @@ long cepoll_socket_unread_by_peer(int descriptor) {
     return ioctl(descriptor, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
-int cepoll_socket_poll(int descriptor, int for_writing, int timeout_ms) {
-    struct pollfd watched = {.fd = descriptor, .events = for_writing ? POLLOUT : POLLIN};
+int cepoll_socket_poll(int descriptor, uint32_t events, int timeout_ms) {
+    struct pollfd watched = {.fd = descriptor};
+    if (events & cepoll_readable) watched.events |= POLLIN;
+    if (events & cepoll_writable) watched.events |= POLLOUT;
     int count = poll(&watched, 1, timeout_ms);
     return count < 0 ? -errno : count;
 }

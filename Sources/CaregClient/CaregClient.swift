@@ -53,6 +53,26 @@ public final class CaregClient: Sendable {
         }
     }
 
+    /// - Parameter onAnswer: false: no more is asked for.
+    func callEach<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Message>(
+        _ service: Service, _ method: String, outstanding: Int, next: () throws -> Request?,
+        onAnswer: (Int, Result<Response, CaregFailure>) throws -> Bool
+    ) throws {
+        do {
+            try client.callEach(
+                service: service.rawValue, method: method, outstanding: outstanding,
+                next: { try next()?.serializedBytes() },
+                onAnswer: { number, answer in
+                    switch answer {
+                    case .success(let payload): try onAnswer(number, .success(Self.decode(payload, of: method)))
+                    case .failure(let failure): try onAnswer(number, .failure(CaregFailure(failure)))
+                    }
+                })
+        } catch let error as ClientError {
+            throw Self.translate(error)
+        }
+    }
+
     private static func decode<Response: SwiftProtobuf.Message>(_ bytes: [UInt8], of method: String) throws -> Response
     {
         do {

@@ -99,6 +99,20 @@ extension CaregClient {
         try call(.registry, "RegisterDeviceCertificate", request)
     }
 
+    /// Registers many device certificates, several calls at once on this connection.
+    ///
+    /// - Parameters:
+    ///   - outstanding: how many calls wait for their answers at most.
+    ///   - next: the next request; nil after the last.
+    ///   - onAnswer: takes each answer as it comes, in any order, with the number of its request, from 0 on. False: no
+    ///     more is asked for; what is under way is still answered. Neither closure may call this client.
+    public func registerDeviceCertificates(
+        outstanding: Int, next: () throws -> Careg_V1_RegisterDeviceCertificateRequest?,
+        onAnswer: (Int, Result<Careg_V1_RegisterDeviceCertificateResponse, CaregFailure>) throws -> Bool
+    ) throws {
+        try callEach(.registry, "RegisterDeviceCertificate", outstanding: outstanding, next: next, onAnswer: onAnswer)
+    }
+
     public func getDeviceCertificate(
         _ request: Careg_V1_GetDeviceCertificateRequest
     ) throws -> Careg_V1_GetDeviceCertificateResponse {

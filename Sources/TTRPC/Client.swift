@@ -2,13 +2,15 @@ internal import CEpoll
 internal import Glibc
 internal import Synchronization
 
-/// A blocking ttrpc client: one call at a time; a second one waits for the first.
+/// A blocking ttrpc client: one call at a time; a second one waits for the first. ``callEach`` makes many at once.
 ///
 /// A connection that was lost, or left in the middle of a stream, is made anew by the next call.
 public final class Client: Sendable {
     /// How much later than the deadline the server's own answer to it may come.
     private static let grace: Duration = .milliseconds(250)
     private static let frameBytes = 4_194_304
+    /// Requests without an answer: more than this would only wait at the server.
+    private static let pipelineBytes = 1 << 20
 
     public let path: String
     private let connection: Mutex<ClientConnection?>
@@ -43,6 +45,69 @@ public final class Client: Sendable {
                 return try Self.payload(of: data)
             }
         }
+    }
+
+    /// Makes many unary calls of one method, several of them at once, and returns when all are answered.
+    ///
+    /// - Parameters:
+    ///   - outstanding: how many calls wait for their answers at most. All their requests together have 1 MiB at most,
+    ///     unless one alone is larger.
+    ///   - next: the next request's payload; nil after the last. It is asked as room comes.
+    ///   - onAnswer: takes each answer as it comes, in any order, with the number of its request, from 0 on. False: no
+    ///     more is asked for; what is under way is still answered. Neither closure may call this client.
+    /// - Throws: ``ClientError`` where an answer will not come, or what the closures throw.
+    public func callEach(
+        service: String, method: String, outstanding: Int, next: () throws -> [UInt8]?,
+        onAnswer: (Int, Result<[UInt8], RPCFailure>) throws -> Bool
+    ) throws {
+        precondition(outstanding > 0, "calls without an answer are needed to get one")
+        var thrown: (any Error)?
+        try exchange { connection throws(ClientError) in
+            var pending: [UInt32: (number: Int, byteCount: Int)] = [:]
+            var pendingBytes = 0
+            var number = 0
+            var wantsMore = true
+            while true {
+                while wantsMore, connection.isUsable, pending.count < outstanding,
+                    pendingBytes < Self.pipelineBytes || pending.isEmpty
+                {
+                    let payload: [UInt8]?
+                    do {
+                        payload = try next()
+                    } catch {
+                        thrown = error
+                        return connection.abandon()
+                    }
+                    guard let payload else {
+                        wantsMore = false
+                        break
+                    }
+                    let request = try Self.request(service, method, payload, timeout: nil)
+                    let stream = try connection.send(request, flags: 0, until: nil)
+                    pending[stream] = (number, request.count)
+                    pendingBytes += request.count
+                    number += 1
+                }
+                if pending.isEmpty {
+                    guard wantsMore else { return }
+                    throw .connectionLost("the server closed the connection")
+                }
+                let (header, data) = try connection.receive(until: nil)
+                guard let call = pending.removeValue(forKey: header.stream) else { continue }
+                pendingBytes -= call.byteCount
+                guard header.type == FrameHeader.response else {
+                    throw .protocolViolation("the answer to \(method) is a frame of type \(header.type)")
+                }
+                let answer = try Self.answer(in: data)
+                do {
+                    if try !onAnswer(call.number, answer) { wantsMore = false }
+                } catch {
+                    thrown = error
+                    return connection.abandon()
+                }
+            }
+        }
+        if let thrown { throw thrown }
     }
 
     /// Makes a server-streaming call, and returns when the stream has ended.
@@ -124,11 +189,18 @@ public final class Client: Sendable {
     }
 
     private static func payload(of data: [UInt8]) throws(ClientError) -> [UInt8] {
+        switch try answer(in: data) {
+        case .success(let payload): return payload
+        case .failure(let failure): throw .refused(failure)
+        }
+    }
+
+    private static func answer(in data: [UInt8]) throws(ClientError) -> Result<[UInt8], RPCFailure> {
         guard let response = try? ResponseEnvelope(data.span) else {
             throw .protocolViolation("a Response does not decode")
         }
-        if let failure = response.failure { throw .refused(failure) }
-        return response.payload
+        if let failure = response.failure { return .failure(failure) }
+        return .success(response.payload)
     }
 }
 
@@ -175,7 +247,8 @@ private final class ClientConnection {
             switch result {
             case -Int(EAGAIN):
                 do throws(ClientError) {
-                    try wait(forWriting: true, until: limit)
+                    // A server that has answers for us may read no more before they are taken.
+                    if try !takeInput() { try wait(for: [.reading, .writing], until: limit) }
                 } catch {
                     isUsable = false
                     throw error
@@ -212,6 +285,11 @@ private final class ClientConnection {
     }
 
     private func fill(until limit: ContinuousClock.Instant?) throws(ClientError) {
+        if try !takeInput() { try wait(for: .reading, until: limit) }
+    }
+
+    /// Reads what is there; false where nothing is.
+    private func takeInput() throws(ClientError) -> Bool {
         if inputStart > 0 {
             input.removeFirst(inputStart)
             inputStart = 0
@@ -223,21 +301,30 @@ private final class ClientConnection {
             count = max(0, result)
         }
         switch result {
-        case -Int(EAGAIN): try wait(forWriting: false, until: limit)
+        case -Int(EAGAIN): return false
         case ..<0: throw .connectionLost(errorText(Int32(-result)))
         case 0: throw .connectionLost("the server closed the connection")
-        default: input.append(contentsOf: received)
+        default:
+            input.append(contentsOf: received)
+            return true
         }
     }
 
-    private func wait(forWriting: Bool, until limit: ContinuousClock.Instant?) throws(ClientError) {
+    /// What a descriptor can be waited for.
+    private struct Readiness: OptionSet {
+        let rawValue: UInt32
+        static let reading = Readiness(rawValue: UInt32(cepoll_readable))
+        static let writing = Readiness(rawValue: UInt32(cepoll_writable))
+    }
+
+    private func wait(for readiness: Readiness, until limit: ContinuousClock.Instant?) throws(ClientError) {
         var milliseconds: Int32 = -1
         if let limit {
             let left = ContinuousClock.now.duration(to: limit)
             guard left > .zero else { throw .timedOut }
             milliseconds = Int32(min(left.nanoseconds / 1_000_000 + 1, 60_000))
         }
-        let result = cepoll_socket_poll(descriptor, forWriting ? 1 : 0, milliseconds)
+        let result = cepoll_socket_poll(descriptor, readiness.rawValue, milliseconds)
         guard result >= 0 || result == -EINTR else { throw .connectionLost(errorText(-result)) }
     }
 }

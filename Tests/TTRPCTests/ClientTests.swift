@@ -56,6 +56,90 @@ import Testing
         #expect(server.server.statistics.accepted == 1)
     }
 
+    // MARK: Many calls at once
+
+    @Test func manyCallsAreAnsweredEachWithItsNumber() throws {
+        var asked = 0
+        var answers: [Int: [UInt8]] = [:]
+        try client.callEach(
+            service: "test.Service", method: "EchoLater", outstanding: 64,
+            next: {
+                asked += 1
+                #expect(asked - 1 - answers.count <= 64, "more calls are under way than there may be")
+                return asked <= 1_000 ? Array("\(asked - 1)".utf8) : nil
+            },
+            onAnswer: { number, answer in
+                let payload = try answer.get()
+                #expect(answers.updateValue(payload, forKey: number) == nil)
+                return true
+            })
+        #expect(answers.count == 1_000)
+        #expect(answers.allSatisfy { String(decoding: $0.value, as: UTF8.self) == "\($0.key)" })
+        #expect(try call("Echo", [1]) == [1])
+        #expect(server.server.statistics.accepted == 1)
+    }
+
+    @Test func answersThatFillTheSocketDoNotHoldUpRequestsThatDo() throws {
+        var left = 40
+        var byteCount = 0
+        try client.callEach(
+            service: "test.Service", method: "EchoLater", outstanding: 40,
+            next: {
+                left -= 1
+                return left >= 0 ? [UInt8](repeating: 7, count: 900_000) : nil
+            },
+            onAnswer: { _, answer in
+                byteCount += try answer.get().count
+                return true
+            })
+        #expect(byteCount == 40 * 900_000)
+    }
+
+    @Test func aRefusalAmongManyCallsIsAnAnswerAndFalseEndsThem() throws {
+        var asked = 0
+        var refusals = 0
+        try client.callEach(
+            service: "test.Service", method: "Fail", outstanding: 4,
+            next: {
+                asked += 1
+                return []
+            },
+            onAnswer: { _, answer in
+                if case .failure(let failure) = answer, failure.code == 5 { refusals += 1 }
+                return refusals < 10
+            })
+        #expect(refusals == asked && (10...14).contains(refusals), "\(refusals) of \(asked)")
+        #expect(server.server.statistics.accepted == 1)
+    }
+
+    @Test func whatAClosureThrowsEndsTheCallsAndTheNextOneHasAConnectionOfItsOwn() throws {
+        struct Enough: Error {}
+        #expect(throws: Enough.self) {
+            try client.callEach(
+                service: "test.Service", method: "Echo", outstanding: 4, next: { [1] },
+                onAnswer: { _, _ in throw Enough() })
+        }
+        #expect(throws: Enough.self) {
+            try client.callEach(
+                service: "test.Service", method: "Echo", outstanding: 4, next: { throw Enough() },
+                onAnswer: { _, _ in true })
+        }
+        #expect(try call("Echo", [1]) == [1])
+    }
+
+    @Test func aServerThatHangsUpAmongManyCallsIsAConnectionLost() throws {
+        let impostor = try Impostor([])
+        let client = try Client(path: impostor.path)
+        let error = #expect(throws: ClientError.self) {
+            try client.callEach(
+                service: "test.Service", method: "Echo", outstanding: 4, next: { [1] }, onAnswer: { _, _ in true })
+        }
+        guard case .connectionLost = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
     @Test func aStreamIsReadToItsEnd() throws {
         var messages: [[UInt8]] = []
         try client.stream(service: "test.Service", method: "Count", payload: []) { message in
@@ -203,9 +287,9 @@ private final class Impostor {
         guard let bytes else { return }
         let listener = listener
         Thread.detachNewThread {
-            guard cepoll_socket_poll(listener, 0, 10_000) == 1 else { return }
+            guard cepoll_socket_poll(listener, UInt32(cepoll_readable), 10_000) == 1 else { return }
             let connection = cepoll_socket_accept(listener)
-            guard connection >= 0, cepoll_socket_poll(connection, 0, 10_000) == 1 else { return }
+            guard connection >= 0, cepoll_socket_poll(connection, UInt32(cepoll_readable), 10_000) == 1 else { return }
             var request = [UInt8](repeating: 0, count: 1_000)
             _ = unsafe request.withUnsafeMutableBytes {
                 unsafe cepoll_socket_receive(connection, $0.baseAddress, $0.count)

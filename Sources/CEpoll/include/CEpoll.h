@@ -37,7 +37,7 @@ int cepoll_socket_finish_sending(int descriptor);
 /* Bytes that were sent and that the peer has not read. */
 long cepoll_socket_unread_by_peer(int descriptor);
 /* Waits until the descriptor is readable or writable; 0 after the time. */
-int cepoll_socket_poll(int descriptor, int for_writing, int timeout_ms);
+int cepoll_socket_poll(int descriptor, uint32_t events, int timeout_ms);
 int cepoll_socket_credentials(int descriptor, uint32_t *user, uint32_t *group, int32_t *process);
 /* The peer's supplementary groups: how many there are; filled in where they fit. */
 int cepoll_socket_groups(int descriptor, uint32_t *groups, size_t capacity);
