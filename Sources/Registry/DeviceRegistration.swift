@@ -192,9 +192,13 @@ extension CommandContext {
     }
 
     private func alreadyRegistered(_ known: DeviceRecord, _ sighting: Registry.Sighting) throws -> Refusal {
-        var metadata = ["sn": known.serialNumber.text, "fingerprint": known.fingerprint.hex]
-        metadata["ca_sn"] = try store.snapshot.ca(known.ca)?.serialNumber.text
         let isSame = known.contentHash == sighting.contentHash
+        var metadata = [
+            "sn": known.serialNumber.text, "fingerprint": known.fingerprint.hex, "status": "\(known.status)",
+            // Whoever registers many tells those that are there from those that are in the way of others.
+            "same_device": "\(isSame)",
+        ]
+        metadata["ca_sn"] = try store.snapshot.ca(known.ca)?.serialNumber.text
         return Refusal(
             .deviceAlreadyRegistered,
             isSame

@@ -15,33 +15,6 @@ struct CaCommand: ParsableCommand {
 }
 
 extension CaCommand {
-    struct Register: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Register a CA certificate, with the proof that you hold its private key.",
-            discussion: "Get a registration code first: caregctl code issue --help says how the proof is made.")
-
-        @OptionGroup var global: GlobalOptions
-        @Option(help: "The instance that registers it.") var instance: String
-        @Option(help: ArgumentHelp("The CA certificate, PEM or DER.", valueName: "file")) var ca: String
-        @Option(
-            help: ArgumentHelp(
-                "A certificate with the registration code as CommonName, signed by the CA's key.", valueName: "file"))
-        var verification: String
-        @Option(help: "Free text for people.") var name: String?
-        @Option(help: "What happens to unknown devices: automatic (default), pending or explicit.")
-        var deviceRegistration: DeviceRegistrationArgument?
-
-        func run() throws {
-            var request = Careg_V1_RegisterCaCertificateRequest()
-            request.instanceID = instance
-            request.caCertificate = Data(try InputFile.read(ca))
-            request.verificationCertificate = Data(try InputFile.read(verification))
-            request.name = name ?? ""
-            if let deviceRegistration { request.deviceRegistration = deviceRegistration.message }
-            try CaListing.show(global.connect().registerCaCertificate(request).caCertificate, global)
-        }
-    }
-
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List CA certificates, all or those that fit.")
 

@@ -32,28 +32,6 @@ struct DeviceSelectorOptions: ParsableArguments {
 }
 
 extension DeviceCommand {
-    struct Register: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Register a device certificate explicitly: it is Active then.",
-            discussion: "Also lifts the mark that a deleted device certificate leaves.")
-
-        @OptionGroup var global: GlobalOptions
-        @Option(help: "The instance that the device connects to.") var instance: String
-        @Option(help: ArgumentHelp("The device certificate, PEM or DER.", valueName: "file")) var cert: String
-        @Option(
-            help: ArgumentHelp(
-                "Intermediates: PEM with one or more certificates, or DER. May be repeated.", valueName: "file"))
-        var chain: [String] = []
-
-        func run() throws {
-            var request = Careg_V1_RegisterDeviceCertificateRequest()
-            request.instanceID = instance
-            request.certificate = Data(try InputFile.read(cert))
-            request.chain = try chain.map { Data(try InputFile.read($0)) }
-            try DeviceListing.show(global.connect().registerDeviceCertificate(request).deviceCertificate, global)
-        }
-    }
-
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List the device certificates under a CA certificate.")

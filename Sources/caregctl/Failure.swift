@@ -20,14 +20,19 @@ struct Failure: Error, Equatable {
     var reason: String
     var message: String
     var metadata: [String: String] = [:]
+    /// Lines for people on what to do next.
+    var advice: [String] = []
 
     static func usage(_ message: String) -> Failure {
         Failure(exit: .usage, code: "INVALID_ARGUMENT", reason: "USAGE", message: message)
     }
 
+    /// The reason of a file that cannot be read.
+    static let unreadable = "FILE_NOT_READABLE"
+
     static func cannotRead(_ path: String, _ why: String) -> Failure {
         Failure(
-            exit: .cannotRead, code: "INVALID_ARGUMENT", reason: "FILE_NOT_READABLE",
+            exit: .cannotRead, code: "INVALID_ARGUMENT", reason: unreadable,
             message: "\(path) cannot be read: \(why)",
             metadata: ["file": path])
     }
@@ -95,13 +100,19 @@ extension Failure {
     /// The line for standard error, without its newline.
     func text(as format: OutputFormat) -> String {
         switch format {
-        case .table: return "caregctl: \(TerminalText.escape(message)) (\(TerminalText.escape(reason)))"
-        case .json:
-            let pairs = metadata.sorted { $0.key < $1.key }
-                .map { ProtobufJSON.quote($0.key) + ":" + ProtobufJSON.quote($0.value) }
-            return "{\"error\":{\"code\":\(ProtobufJSON.quote(code)),\"reason\":\(ProtobufJSON.quote(reason)),"
-                + "\"message\":\(ProtobufJSON.quote(message)),\"metadata\":{\(pairs.joined(separator: ","))}}}"
+        case .table:
+            let sentence = "caregctl: \(TerminalText.escape(message)) (\(TerminalText.escape(reason)))"
+            return ([sentence] + advice.map(TerminalText.escape)).joined(separator: "\n")
+        case .json: return "{\"error\":\(json)}"
         }
+    }
+
+    /// The object that programs read.
+    var json: String {
+        let pairs = metadata.sorted { $0.key < $1.key }
+            .map { ProtobufJSON.quote($0.key) + ":" + ProtobufJSON.quote($0.value) }
+        return "{\"code\":\(ProtobufJSON.quote(code)),\"reason\":\(ProtobufJSON.quote(reason)),"
+            + "\"message\":\(ProtobufJSON.quote(message)),\"metadata\":{\(pairs.joined(separator: ","))}}"
     }
 }
 

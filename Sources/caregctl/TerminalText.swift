@@ -38,6 +38,19 @@ enum TerminalText {
         text.unicodeScalars.reduce(0) { $0 + width($1) }
     }
 
+    /// The text, or its beginning with `…` behind it, in this many columns at most.
+    static func cut(_ text: String, columns: Int) -> String {
+        guard width(text) > columns else { return text }
+        var left = max(0, columns - 1)
+        var kept = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            left -= width(scalar)
+            if left < 0 { break }
+            kept.append(scalar)
+        }
+        return String(kept) + "…"
+    }
+
     private static func width(_ scalar: Unicode.Scalar) -> Int {
         switch scalar.properties.generalCategory {
         case .nonspacingMark, .enclosingMark: return 0
