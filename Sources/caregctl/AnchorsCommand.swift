@@ -12,14 +12,19 @@ struct AnchorsCommand: ParsableCommand {
             The daemon keeps the same, always up to date, in its runtime folder under anchors/. A hashed folder is what \
             OpenSSL calls CApath: its files are TRUSTED CERTIFICATEs for clientAuth, so that a CA certificate that is \
             not self-signed is an anchor too.
+
+              caregctl anchors --instance plant-1 --out anchors.pem --hashed-dir /etc/broker/anchors
             """)
 
     @OptionGroup var global: GlobalOptions
-    @Option(help: "The instance.") var instance: String
-    @Option(help: ArgumentHelp("Write the PEM bundle here. (default: standard output)", valueName: "file"))
+    @Option(help: "The instance.", completion: LiveCompletion.instances) var instance: String
+    @Option(
+        help: ArgumentHelp("Write the PEM bundle here. (default: standard output)", valueName: "file"),
+        completion: .file())
     var out: String?
     @Option(
-        help: ArgumentHelp("Bring this hashed folder up to date; it is made where it is missing.", valueName: "dir"))
+        help: ArgumentHelp("Bring this hashed folder up to date; it is made where it is missing.", valueName: "dir"),
+        completion: .directory)
     var hashedDir: String?
 
     func run() throws {

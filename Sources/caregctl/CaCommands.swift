@@ -16,11 +16,16 @@ struct CaCommand: ParsableCommand {
 
 extension CaCommand {
     struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List CA certificates, all or those that fit.")
+        static let configuration = CommandConfiguration(
+            abstract: "List CA certificates, all or those that fit.",
+            discussion: """
+                  caregctl ca list --instance plant-1 --status active
+                  caregctl ca list --expires-within 30d --output json
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var paging: PagingOptions
-        @Option(help: "Of one instance only.") var instance: String?
+        @Option(help: "Of one instance only.", completion: LiveCompletion.instances) var instance: String?
         @OptionGroup var filters: CertificateFilters
 
         func run() throws {
@@ -36,11 +41,18 @@ extension CaCommand {
 
     struct Search: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Find CA certificates by serial number: a whole one or its beginning.")
+            abstract: "Find CA certificates by serial number: a whole one or its beginning.",
+            discussion: """
+                An empty list is no failure.
+
+                  caregctl ca search 5f:3a
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var paging: PagingOptions
-        @Argument(help: "Hex digits; upper case, colons, 0x and serial= are fine.") var sn: SerialNumberArgument
+        @Argument(
+            help: "Hex digits; upper case, colons, 0x and serial= are fine.", completion: LiveCompletion.authorities)
+        var sn: SerialNumberArgument
 
         func run() throws {
             var request = Careg_V1_ListCaCertificatesRequest()
@@ -53,7 +65,7 @@ extension CaCommand {
         static let configuration = CommandConfiguration(abstract: "Show one CA certificate.")
 
         @OptionGroup var global: GlobalOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             try CaListing.show(CaListing.get(sn, from: global.connect()), global)
@@ -62,11 +74,14 @@ extension CaCommand {
 
     struct Download: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Write a CA certificate, as it was uploaded, to standard output or a file.")
+            abstract: "Write a CA certificate, as it was uploaded, to standard output or a file.",
+            discussion: """
+                  caregctl ca download 5f3a9c --format der --out CA.der
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var file: DownloadOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             let certificate = try CaListing.get(sn, from: global.connect())
@@ -81,7 +96,7 @@ extension CaCommand {
         @OptionGroup var global: GlobalOptions
         @OptionGroup var paging: PagingOptions
         @OptionGroup var filters: CertificateFilters
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             try DeviceListing.list(ca: sn, filters, Paging(paging), global)
@@ -90,10 +105,13 @@ extension CaCommand {
 
     struct Update: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change a CA certificate's name, or what happens to unknown devices.")
+            abstract: "Change a CA certificate's name, or what happens to unknown devices.",
+            discussion: """
+                  caregctl ca update 5f3a9c --name "line 1, until 2030" --device-registration pending
+                """)
 
         @OptionGroup var global: GlobalOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
         @Option(help: "Free text for people; an empty one removes it.") var name: String?
         @Option(help: "automatic, pending or explicit.") var deviceRegistration: DeviceRegistrationArgument?
 
@@ -118,7 +136,7 @@ extension CaCommand {
             discussion: "Devices that were deactivated one by one stay so.")
 
         @OptionGroup var global: GlobalOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             var request = Careg_V1_ActivateCaCertificateRequest()
@@ -141,7 +159,9 @@ struct CertificateFilters: ParsableArguments {
 
 /// Where a downloaded certificate goes.
 struct DownloadOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Write here, whole or not at all. (default: standard output)", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Write here, whole or not at all. (default: standard output)", valueName: "file"),
+        completion: .file())
     var out: String?
     @Option(help: "pem or der.") var format: CertificateFormat = .pem
 

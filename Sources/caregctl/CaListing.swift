@@ -17,7 +17,7 @@ enum CaListing {
             as: global.output, header: ["SN", "INSTANCE", "STATUS", "EXPIRES", "DEVICES", "NAME", "SUBJECT"],
             row: {
                 [
-                    Cell($0.sn), Cell($0.instanceID), Readable.status($0.status), Cell(Readable.time($0.notAfter)),
+                    Cell($0.sn), Cell($0.instanceID), Readable.status($0.status), Cell(Readable.shortTime($0.notAfter)),
                     Cell($0.deviceCount), Cell($0.name.isEmpty ? "-" : $0.name), Cell($0.subject),
                 ]
             },

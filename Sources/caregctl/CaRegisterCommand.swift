@@ -26,13 +26,16 @@ extension CaCommand {
                 """)
 
         @OptionGroup var global: GlobalOptions
-        @Option(help: "The instance that registers it.") var instance: String
-        @Option(help: ArgumentHelp("The CA certificate, PEM or DER.", valueName: "file")) var ca: String?
+        @Option(help: "The instance that registers it.", completion: LiveCompletion.instances) var instance: String
+        @Option(help: ArgumentHelp("The CA certificate, PEM or DER.", valueName: "file"), completion: .file())
+        var ca: String?
         @Option(
             help: ArgumentHelp(
-                "A certificate with the registration code as CommonName, signed by the CA's key.", valueName: "file"))
+                "A certificate with the registration code as CommonName, signed by the CA's key.", valueName: "file"),
+            completion: .file())
         var verification: String?
-        @Option(help: ArgumentHelp("Pairs of CA and verification certificates.", valueName: "dir"))
+        @Option(
+            help: ArgumentHelp("Pairs of CA and verification certificates.", valueName: "dir"), completion: .directory)
         var folder: String?
         @Option(help: "Free text for people.") var name: String?
         @Option(help: "What happens to unknown devices: automatic (default), pending or explicit.")

@@ -15,7 +15,7 @@ extension CaCommand {
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var confirmation: ConfirmationOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             let client = try global.connect()
@@ -49,7 +49,7 @@ extension CaCommand {
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var confirmation: ConfirmationOptions
-        @Argument var sn: SerialNumberArgument
+        @Argument(completion: LiveCompletion.authorities) var sn: SerialNumberArgument
 
         func run() throws {
             let client = try global.connect()

@@ -26,9 +26,13 @@ struct Caregctl: ParsableCommand {
         ])
 
     static func main() {
-        let line = CommandLineArguments(Array(CommandLine.arguments.dropFirst()))
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        // A shell that completes sends words that are not all there yet: they stay as they are.
+        let isCompleting = arguments.first == "---completion"
+        let line = CommandLineArguments(isCompleting ? [] : arguments)
         do {
-            var command = try parse(line)
+            if !isCompleting { try requireVerb(line.argumentsWithoutGlobalOptions) }
+            var command = try isCompleting ? parseAsRoot(arguments) : parse(line)
             guard type(of: command).configuration.subcommands.isEmpty else {
                 // A noun without a verb does nothing, which no script should take for success.
                 switch line.output {
@@ -40,6 +44,26 @@ struct Caregctl: ParsableCommand {
             try command.run()
         } catch {
             Foundation.exit(report(error, as: line.output))
+        }
+    }
+
+    /// The parser only says of a wrong noun or verb that it did not expect it.
+    ///
+    /// - Throws: ``Failure`` with the one that may have been meant.
+    private static func requireVerb(_ words: [String]) throws {
+        var command: any ParsableCommand.Type = Self.self
+        var path = "caregctl"
+        for word in words {
+            let below = command.configuration.subcommands
+            guard !below.isEmpty, !word.hasPrefix("-"), word != "help" else { return }
+            guard let next = below.first(where: { $0._commandName == word }) else {
+                let names = below.map { $0._commandName }
+                let meant = NearestName.of(word, among: names).map { "did you mean \($0)?" }
+                throw Failure.usage(
+                    "\(path) has no \(word): \(meant ?? "it has \(names.joined(separator: ", "))") See \(path) --help")
+            }
+            command = next
+            path += " \(word)"
         }
     }
 

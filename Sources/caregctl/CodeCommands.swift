@@ -23,7 +23,7 @@ extension CodeCommand {
                 """)
 
         @OptionGroup var global: GlobalOptions
-        @Argument var instance: String
+        @Argument(completion: LiveCompletion.instances) var instance: String
         @Option(help: "How long it is valid: 90s 15m 12h 30d 2w. (default: 30d)") var ttl: DurationArgument?
 
         func run() throws {
@@ -40,14 +40,14 @@ extension CodeCommand {
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var paging: PagingOptions
-        @Argument var instance: String
+        @Argument(completion: LiveCompletion.instances) var instance: String
 
         func run() throws {
             let client = try global.connect()
             try Paging(paging).printList(
                 as: global.output, header: ["CODE", "ISSUED", "EXPIRES"],
                 row: {
-                    [Cell($0.code), Cell(Readable.time($0.createTime)), Cell(Readable.time($0.expireTime))]
+                    [Cell($0.code), Cell(Readable.shortTime($0.createTime)), Cell(Readable.shortTime($0.expireTime))]
                 },
                 fetch: { size, token in
                     var request = Careg_V1_ListRegistrationCodesRequest()
@@ -63,8 +63,10 @@ extension CodeCommand {
         static let configuration = CommandConfiguration(abstract: "Revoke an open code.")
 
         @OptionGroup var global: GlobalOptions
-        @Argument var instance: String
-        @Argument(help: "The code or its beginning; it must fit one open code only.") var prefix: String
+        @Argument(completion: LiveCompletion.instances) var instance: String
+        @Argument(
+            help: "The code or its beginning; it must fit one open code only.", completion: LiveCompletion.codes)
+        var prefix: String
 
         func run() throws {
             var request = Careg_V1_RevokeRegistrationCodeRequest()

@@ -10,7 +10,7 @@ struct CommandLineArguments: Equatable {
     private(set) var output: OutputFormat = .table
 
     /// Options that stand alone; every other one takes the argument behind it as its value.
-    private static let flags: Set<String> = ["--yes", "--dry-run", "--force", "--help", "--version"]
+    static let flags: Set<String> = ["--yes", "--dry-run", "--force", "--help", "--version"]
     /// Whose verbs take serial numbers; elsewhere `-0a` may be a file.
     private static let nouns: Set<String> = ["ca", "device"]
     /// Options that may stand before the verb.

@@ -15,8 +15,12 @@ struct DeviceCommand: ParsableCommand {
 
 /// Which device certificate is meant.
 struct DeviceSelectorOptions: ParsableArguments {
-    @Argument(help: "Serial number of the CA certificate that it is listed under.") var caSn: SerialNumberArgument
-    @Argument(help: "The device certificate's own serial number; a negative one is fine.") var sn: SerialNumberArgument
+    @Argument(
+        help: "Serial number of the CA certificate that it is listed under.", completion: LiveCompletion.authorities)
+    var caSn: SerialNumberArgument
+    @Argument(
+        help: "The device certificate's own serial number; a negative one is fine.", completion: LiveCompletion.devices)
+    var sn: SerialNumberArgument
     @Option(
         help: ArgumentHelp(
             "SHA-256 of the certificate, where the serial numbers fit several.", valueName: "hex"))
@@ -34,11 +38,17 @@ struct DeviceSelectorOptions: ParsableArguments {
 extension DeviceCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the device certificates under a CA certificate.")
+            abstract: "List the device certificates under a CA certificate.",
+            discussion: """
+                  caregctl device list --ca 5f3a9c --status pending
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var paging: PagingOptions
-        @Option(help: ArgumentHelp("The CA certificate's serial number.", valueName: "sn")) var ca: SerialNumberArgument
+        @Option(
+            help: ArgumentHelp("The CA certificate's serial number.", valueName: "sn"),
+            completion: LiveCompletion.authorities)
+        var ca: SerialNumberArgument
         @OptionGroup var filters: CertificateFilters
 
         func run() throws {
@@ -73,7 +83,10 @@ extension DeviceCommand {
 
     struct Activate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Let a device in: one that was deactivated, or that waits.")
+            abstract: "Let a device in: one that was deactivated, or that waits.",
+            discussion: """
+                  caregctl device activate 5f3a9c 77
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var device: DeviceSelectorOptions
@@ -149,8 +162,9 @@ enum DeviceListing {
             as: global.output, header: ["SN", "STATUS", "EXPIRES", "REGISTERED", "FINGERPRINT", "SUBJECT"],
             row: {
                 [
-                    Cell($0.sn), Readable.status($0.status), Cell(Readable.time($0.notAfter)),
-                    Cell(Readable.time($0.registerTime)), Cell(String($0.fingerprint.prefix(16))), Cell($0.subject),
+                    Cell($0.sn), Readable.status($0.status), Cell(Readable.shortTime($0.notAfter)),
+                    Cell(Readable.shortTime($0.registerTime)), Cell(String($0.fingerprint.prefix(16))),
+                    Cell($0.subject),
                 ]
             },
             fetch: { size, token in

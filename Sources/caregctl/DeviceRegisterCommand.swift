@@ -26,17 +26,23 @@ extension DeviceCommand {
                 """)
 
         @OptionGroup var global: GlobalOptions
-        @Option(help: "The instance that the devices connect to.") var instance: String
-        @Option(help: ArgumentHelp("A device certificate, PEM or DER. May be repeated.", valueName: "file"))
+        @Option(help: "The instance that the devices connect to.", completion: LiveCompletion.instances) var instance:
+            String
+        @Option(
+            help: ArgumentHelp("A device certificate, PEM or DER. May be repeated.", valueName: "file"),
+            completion: .file())
         var cert: [String] = []
-        @Option(help: ArgumentHelp("A folder: every certificate file in it.", valueName: "dir"))
+        @Option(
+            help: ArgumentHelp("A folder: every certificate file in it.", valueName: "dir"), completion: .directory)
         var folder: String?
         @Option(
-            help: ArgumentHelp("Concatenated PEM certificates; - for standard input.", valueName: "file"))
+            help: ArgumentHelp("Concatenated PEM certificates; - for standard input.", valueName: "file"),
+            completion: .file())
         var stream: String?
         @Option(
             help: ArgumentHelp(
-                "Intermediates: PEM with one or more certificates, or DER. May be repeated.", valueName: "file"))
+                "Intermediates: PEM with one or more certificates, or DER. May be repeated.", valueName: "file"),
+            completion: .file())
         var chain: [String] = []
 
         func validate() throws {

@@ -11,7 +11,9 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 
 /// What every verb takes, before or after it.
 struct GlobalOptions: ParsableArguments {
-    @Option(help: "The daemon's socket. (default: $CAREG_SOCKET, else admin.sock in the default runtime folder)")
+    @Option(
+        help: "The daemon's socket. (default: $CAREG_SOCKET, else admin.sock in the default runtime folder)",
+        completion: .file())
     var socket: String?
 
     @Option(help: "table: for people. json: the answer in protobuf's JSON, one document.")

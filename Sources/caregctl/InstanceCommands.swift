@@ -11,7 +11,11 @@ struct InstanceCommand: ParsableCommand {
 
 extension InstanceCommand {
     struct Create: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Create an instance.")
+        static let configuration = CommandConfiguration(
+            abstract: "Create an instance.",
+            discussion: """
+                  caregctl instance create plant-1 --edition professional
+                """)
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "1 to 64 characters out of A-Z a-z 0-9 - _.") var id: String
@@ -39,7 +43,7 @@ extension InstanceCommand {
                 row: {
                     [
                         Cell($0.id), Cell(Readable.words($0.edition, of: "Edition")), Cell($0.caCount),
-                        Cell($0.deviceCount), Cell(Readable.time($0.createTime)),
+                        Cell($0.deviceCount), Cell(Readable.shortTime($0.createTime)),
                     ]
                 },
                 fetch: { size, token in
@@ -55,7 +59,7 @@ extension InstanceCommand {
         static let configuration = CommandConfiguration(abstract: "Show one instance.")
 
         @OptionGroup var global: GlobalOptions
-        @Argument var id: String
+        @Argument(completion: LiveCompletion.instances) var id: String
 
         func run() throws {
             var request = Careg_V1_GetInstanceRequest()
@@ -68,7 +72,7 @@ extension InstanceCommand {
         static let configuration = CommandConfiguration(abstract: "Change an instance's edition.")
 
         @OptionGroup var global: GlobalOptions
-        @Argument var id: String
+        @Argument(completion: LiveCompletion.instances) var id: String
         @Option(help: "To standard only while it holds no CA certificate.") var edition: EditionArgument
 
         func run() throws {
@@ -85,7 +89,7 @@ extension InstanceCommand {
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var confirmation: ConfirmationOptions
-        @Argument var id: String
+        @Argument(completion: LiveCompletion.instances) var id: String
 
         func run() throws {
             let client = try global.connect()

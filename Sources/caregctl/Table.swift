@@ -24,8 +24,11 @@ struct Cell {
         self.init(String(number))
     }
 
-    func printed(width: Int = 0, colour: Bool) -> String {
-        let escaped = TerminalText.escape(text)
+    /// - Parameters:
+    ///   - width: columns that the cell has at least.
+    ///   - limit: columns that it has at most.
+    func printed(width: Int = 0, limit: Int = .max, colour: Bool) -> String {
+        let escaped = TerminalText.cut(TerminalText.escape(text), columns: limit)
         let padding = String(repeating: " ", count: max(0, width - TerminalText.width(escaped)))
         let code =
             switch mood {
@@ -47,15 +50,27 @@ enum Colour {
 }
 
 /// Rows in aligned columns, page by page: a column never gets narrower than it was on the page before.
+///
+/// On a terminal that is too narrow, the columns of free text are cut. What one may want to copy never is.
 struct Table {
+    /// Columns of free text, by their headers.
+    private static let free: Set<String> = ["NAME", "SUBJECT", "PROBLEM", "METHOD"]
+    private static let leastColumns = 8
+    private static let gap = 2
+
     private let header: [String]
     private var widths: [Int]
     private var hasHeader = false
     private let colour: Bool
+    private let columns: Int?
 
-    init(_ header: [String], colour: Bool = Colour.isWanted) {
+    /// - Parameter columns: of the terminal; nil for as many as are needed.
+    init(
+        _ header: [String], colour: Bool = Colour.isWanted, columns: Int? = Terminal.columns(of: STDOUT_FILENO)
+    ) {
         self.header = header
         self.colour = colour
+        self.columns = columns
         widths = header.map(TerminalText.width)
     }
 
@@ -66,20 +81,37 @@ struct Table {
                 widths[column] = max(widths[column], TerminalText.width(TerminalText.escape(cell.text)))
             }
         }
+        let limits = fitting()
         var text = ""
         if !hasHeader {
-            text += line(header.map { Cell($0) })
+            text += line(header.map { Cell($0) }, limits)
             hasHeader = true
         }
-        for row in rows { text += line(row) }
+        for row in rows { text += line(row, limits) }
         return text
     }
 
-    private func line(_ cells: [Cell]) -> String {
+    /// What each column gets: the widest ones of free text give first.
+    private func fitting() -> [Int] {
+        var limits = widths
+        guard let columns else { return limits }
+        let free = header.indices.filter { Self.free.contains(header[$0]) }
+        var excess = limits.reduce(0, +) + Self.gap * (limits.count - 1) - columns
+        while excess > 0, let widest = free.max(by: { limits[$0] < limits[$1] }), limits[widest] > Self.leastColumns {
+            let next = free.filter { $0 != widest }.map { limits[$0] }.max() ?? 0
+            let cut = min(excess, max(1, limits[widest] - max(next, Self.leastColumns)))
+            limits[widest] -= cut
+            excess -= cut
+        }
+        return limits
+    }
+
+    private func line(_ cells: [Cell], _ limits: [Int]) -> String {
         var text = ""
         for (column, cell) in cells.enumerated() {
             let isLast = column == cells.count - 1
-            text += cell.printed(width: isLast ? 0 : widths[column], colour: colour) + (isLast ? "\n" : "  ")
+            text += cell.printed(width: isLast ? 0 : limits[column], limit: limits[column], colour: colour)
+            text += isLast ? "\n" : String(repeating: " ", count: Self.gap)
         }
         return text
     }
@@ -98,13 +130,40 @@ enum Listing {
 
 /// Times and enumerations as people read them.
 enum Readable {
-    /// UTC to the second, as RFC 3339 writes it; `-` where there is none.
-    static func time(_ time: Google_Protobuf_Timestamp, isSet: Bool = true) -> String {
+    /// Local time, with its distance from UTC and from now: `2026-11-25 09:30:00 +0100 (in 12d)`; `-` where there is none.
+    static func time(_ time: Google_Protobuf_Timestamp, isSet: Bool = true, now: Date = Date()) -> String {
         guard isSet else { return "-" }
-        var whole = time
-        whole.nanos = 0
-        guard let json = try? whole.jsonString() else { return "-" }
-        return json.filter { $0 != "\"" }
+        return "\(local(time, format: "%Y-%m-%d %H:%M:%S %z")) (\(relative(time, now: now)))"
+    }
+
+    /// The same for a row: `2026-11-25 09:30 (in 12d)`.
+    static func shortTime(_ time: Google_Protobuf_Timestamp, now: Date = Date()) -> String {
+        "\(local(time, format: "%Y-%m-%d %H:%M")) (\(relative(time, now: now)))"
+    }
+
+    /// `in 12d`, `3h 5m ago`, `now`.
+    static func relative(_ time: Google_Protobuf_Timestamp, now: Date) -> String {
+        let seconds = time.seconds - Int64(now.timeIntervalSince1970.rounded(.down))
+        if seconds == 0 { return "now" }
+        let distance = abs(seconds)
+        let year: Int64 = 365 * 86_400
+        let text =
+            switch distance {
+            case (2 * year)...: "\(distance / year)y"
+            case 172_800...: "\(distance / 86_400)d"
+            default: duration(seconds: distance)
+            }
+        return seconds > 0 ? "in \(text)" : "\(text) ago"
+    }
+
+    private static func local(_ time: Google_Protobuf_Timestamp, format: String) -> String {
+        var seconds = time_t(time.seconds)
+        var parts = unsafe tm()
+        tzset()
+        guard unsafe localtime_r(&seconds, &parts) != nil else { return "-" }
+        var buffer = [CChar](repeating: 0, count: 64)
+        let count = unsafe strftime(&buffer, buffer.count, format, &parts)
+        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// `STATUS_ACTIVE` of `Status` as `ACTIVE`; a number where this program does not know the value.

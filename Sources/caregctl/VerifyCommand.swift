@@ -10,10 +10,14 @@ struct VerifyCommand: ParsableCommand {
         discussion: """
             Without --dry-run this is what a broker asks: a device that is seen for the first time may be registered. \
             The exit status is 0 where it is trusted, 1 where it is not.
+
+              caregctl verify --instance plant-1 --dry-run device.crt intermediate.crt
+              caregctl verify --instance plant-1 --dry-run --at 2030-01-01T00:00:00Z device.crt
             """)
 
     @OptionGroup var global: GlobalOptions
-    @Option(help: "The instance that the device connects to.") var instance: String
+    @Option(help: "The instance that the device connects to.", completion: LiveCompletion.instances) var instance:
+        String
     @Flag(help: "Register nothing.") var dryRun = false
     @Option(
         help: ArgumentHelp(
@@ -21,7 +25,8 @@ struct VerifyCommand: ParsableCommand {
     var at: TimeArgument?
     @Argument(
         help: ArgumentHelp(
-            "PEM (one or more certificates) or DER: the device's first, then any others.", valueName: "file"))
+            "PEM (one or more certificates) or DER: the device's first, then any others.", valueName: "file"),
+        completion: .file())
     var files: [String]
 
     func run() throws {

@@ -6,7 +6,10 @@ internal import Foundation
 struct WatchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "watch",
-        abstract: "Print every change of the registry as it is committed, until interrupted.")
+        abstract: "Print every change of the registry as it is committed, until interrupted.",
+        discussion: """
+              caregctl watch --since 0 --output json
+            """)
 
     @OptionGroup var global: GlobalOptions
     @Option(help: ArgumentHelp("Begin after this revision, 0 for all. (default: now)", valueName: "revision"))

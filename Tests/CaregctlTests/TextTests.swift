@@ -36,6 +36,60 @@ internal import Testing
         #expect(table.lines([[Cell("x"), Cell("2")]]) == "x    2\n")
     }
 
+    @Test func onANarrowTerminalFreeTextIsCutAndSerialNumbersAreNot() {
+        let row = [Cell("0123456789abcdef"), Cell("the first line"), Cell("CN=a long subject, O=株式会社")]
+        func lines(_ columns: Int?) -> String {
+            var table = Table(["SN", "NAME", "SUBJECT"], colour: false, columns: columns)
+            return table.lines([row])
+        }
+        #expect(
+            lines(nil) == "SN                NAME            SUBJECT\n"
+                + "0123456789abcdef  the first line  CN=a long subject, O=株式会社\n")
+        #expect(lines(nil) == lines(63))
+        #expect(lines(50).split(separator: "\n")[1] == "0123456789abcdef  the first line  CN=a long subje…")
+        #expect(lines(40).split(separator: "\n")[1] == "0123456789abcdef  the first…  CN=a long…")
+        #expect(lines(10).split(separator: "\n")[1] == "0123456789abcdef  the fir…  CN=a lo…")
+        for columns in 36...80 {
+            #expect(lines(columns).split(separator: "\n").allSatisfy { TerminalText.width(String($0)) <= columns })
+        }
+    }
+
+    @Test func aCutTextFitsItsColumns() {
+        #expect(TerminalText.cut("abc", columns: 3) == "abc")
+        #expect(TerminalText.cut("abcd", columns: 3) == "ab…")
+        #expect(TerminalText.cut("株式会社", columns: 4) == "株…")
+        #expect(TerminalText.cut("ab", columns: 1) == "…")
+    }
+
+    @Test func aProgressLineReplacesTheOneBeforeAndNeverWraps() {
+        #expect(ProgressLine.line("1 of 2", columns: 80) == "\r1 of 2\u{1b}[K")
+        #expect(ProgressLine.line("a\nbcdefgh", columns: 9) == "\ra\\u{a}b…\u{1b}[K")
+    }
+
+    @Test(
+        arguments: [
+            (0, "now"), (1, "in 1s"), (-1, "1s ago"), (-11_100, "3h 5m ago"), (172_799, "in 1d 23h"),
+            (172_800, "in 2d"),
+            (31_536_000, "in 365d"), (63_158_400, "in 2y"), (-63_158_400, "2y ago"),
+        ] as [(Int64, String)])
+    func timesAreToldByTheirDistance(seconds: Int64, text: String) {
+        let now = Date(timeIntervalSince1970: 1_767_225_600.5)
+        #expect(Readable.relative(Google_Protobuf_Timestamp(seconds: 1_767_225_600 + seconds), now: now) == text)
+    }
+
+    @Test(arguments: [
+        ("lst", "list"), ("isntance", "instance"), ("reg", "register"), ("unregistr", "unregister"), ("lisst", "list"),
+        ("LIST", "list"),
+    ])
+    func theNearestNameIsFound(_ text: String, _ name: String) {
+        #expect(NearestName.of(text, among: ["list", "instance", "register", "unregister", "show"]) == name)
+    }
+
+    @Test(arguments: ["x", "frobnicate", "", "sh0wcase"])
+    func whatIsNearNoneIsNotGuessed(_ text: String) {
+        #expect(NearestName.of(text, among: ["list", "show", "ca"]) == nil)
+    }
+
     @Test func colourDoesNotMoveColumns() {
         var table = Table(["A", "B"], colour: true)
         #expect(table.lines([[Cell("ok", .good), Cell("1")]]) == "A   B\n\u{1b}[32mok\u{1b}[0m  1\n")
@@ -88,7 +142,16 @@ internal import Testing
         #expect(Readable.status(.active).text == "active")
         #expect(Readable.constant(Careg_V1_Reason.caOfAnotherInstance, of: "Reason") == "CA_OF_ANOTHER_INSTANCE")
         #expect(Readable.words(Careg_V1_ChangeType.caRegistered, of: "ChangeType") == "ca registered")
-        #expect(Readable.time(Google_Protobuf_Timestamp(seconds: 1_767_225_600, nanos: 5)) == "2026-01-01T00:00:00Z")
+        let now = Date(timeIntervalSince1970: 1_767_225_600)
+        // 2026-01-01T00:00:00Z, wherever the test runs.
+        let parts = Readable.time(Google_Protobuf_Timestamp(seconds: 1_767_225_600, nanos: 5), now: now)
+            .split(separator: " ", maxSplits: 3)
+        let text = parts.prefix(3).joined(separator: " ")
+        let format = DateFormatter()
+        format.locale = Locale(identifier: "en_US_POSIX")
+        format.dateFormat = "yyyy-MM-dd HH:mm:ss Z"
+        #expect(format.date(from: text) == now, "\(text)")
+        #expect(parts.last == "(now)")
         #expect(Readable.duration(seconds: 273_605) == "3d 4h")
         #expect(Readable.duration(seconds: 0) == "0s")
     }
