@@ -196,7 +196,7 @@ mapfile -t regions < <(systemctl list-units --plain --no-legend 'caregd@*.servic
 if [ -n "$start" ]; then
     systemctl enable --now caregd-admin.socket caregd-broker.socket caregd.service caregd-backup.timer
     caregctl_status=$(CAREG_SOCKET=/run/caregd/admin.sock "$PREFIX/bin/caregctl" status) || exit
-    echo "$caregctl_status" | sed -n '1,/^problems/p'
+    echo "$caregctl_status" | sed -n '1,/^$/p'
 else
     echo "next: systemctl enable --now caregd.service caregd-backup.timer"
 fi

@@ -201,11 +201,74 @@ public nonisolated struct Careg_V1_DaemonStatus: @unchecked Sendable {
     set {_uniqueStorage()._trustMaps = newValue}
   }
 
+  /// The last Backup that was sent whole; left out where there was none. It outlives the daemon.
+  public var lastBackup: Careg_V1_LastBackup {
+    get {_storage._lastBackup ?? Careg_V1_LastBackup()}
+    set {_uniqueStorage()._lastBackup = newValue}
+  }
+  /// Returns true if `lastBackup` has been explicitly set.
+  public var hasLastBackup: Bool {_storage._lastBackup != nil}
+  /// Clears the value of `lastBackup`. Subsequent reads from it will return its default value.
+  public mutating func clearLastBackup() {_uniqueStorage()._lastBackup = nil}
+
+  /// How many Active CA certificates have ended or will, in ascending order of `within_days`; empty where they cannot be
+  /// counted, which `problems` tells of.
+  public var caExpiries: [Careg_V1_CaExpiryCount] {
+    get {_storage._caExpiries}
+    set {_uniqueStorage()._caExpiries = newValue}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// A Backup that was sent whole.
+public nonisolated struct Careg_V1_LastBackup: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// When its last part was sent, by the host's clock.
+  public var time: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_time ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_time = newValue}
+  }
+  /// Returns true if `time` has been explicitly set.
+  public var hasTime: Bool {self._time != nil}
+  /// Clears the value of `time`. Subsequent reads from it will return its default value.
+  public mutating func clearTime() {self._time = nil}
+
+  /// The revision that the copy holds.
+  public var revision: UInt64 = 0
+
+  /// Size of the copy, in bytes.
+  public var bytes: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _time: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+}
+
+/// Active CA certificates that end within some days.
+public nonisolated struct Careg_V1_CaExpiryCount: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 0 for those that have ended, then 7, 30 and 90.
+  public var withinDays: UInt32 = 0
+
+  /// How many; those that have ended are among them.
+  public var count: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
 }
 
 /// One trust map of the runtime folder.
@@ -239,9 +302,21 @@ public nonisolated struct Careg_V1_TrustMapStatus: Sendable {
   /// Why it is not as large as it should be, a sentence; empty where all is well.
   public var problem: String = String()
 
+  /// Since its last heartbeat, by a clock that nobody sets. Brokers refuse a map that is older than their limit.
+  public var heartbeatAge: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_heartbeatAge ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_heartbeatAge = newValue}
+  }
+  /// Returns true if `heartbeatAge` has been explicitly set.
+  public var hasHeartbeatAge: Bool {self._heartbeatAge != nil}
+  /// Clears the value of `heartbeatAge`. Subsequent reads from it will return its default value.
+  public mutating func clearHeartbeatAge() {self._heartbeatAge = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _heartbeatAge: SwiftProtobuf.Google_Protobuf_Duration? = nil
 }
 
 /// A limit: what it is called, and what it is.
@@ -674,7 +749,7 @@ nonisolated extension Careg_V1_GetStatusResponse: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".DaemonStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}region\0\u{3}history_id\0\u{1}revision\0\u{3}start_time\0\u{1}uptime\0\u{3}instance_count\0\u{3}ca_count\0\u{3}active_ca_count\0\u{3}device_count\0\u{3}connection_count\0\u{3}watcher_count\0\u{3}disk_full\0\u{3}data_bytes\0\u{3}free_bytes\0\u{1}limits\0\u{1}problems\0\u{3}process_id\0\u{3}state_dir\0\u{3}runtime_dir\0\u{3}trust_maps\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}region\0\u{3}history_id\0\u{1}revision\0\u{3}start_time\0\u{1}uptime\0\u{3}instance_count\0\u{3}ca_count\0\u{3}active_ca_count\0\u{3}device_count\0\u{3}connection_count\0\u{3}watcher_count\0\u{3}disk_full\0\u{3}data_bytes\0\u{3}free_bytes\0\u{1}limits\0\u{1}problems\0\u{3}process_id\0\u{3}state_dir\0\u{3}runtime_dir\0\u{3}trust_maps\0\u{3}last_backup\0\u{3}ca_expiries\0")
 
   fileprivate class _StorageClass {
     var _version: String = String()
@@ -698,6 +773,8 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
     var _stateDir: String = String()
     var _runtimeDir: String = String()
     var _trustMaps: [Careg_V1_TrustMapStatus] = []
+    var _lastBackup: Careg_V1_LastBackup? = nil
+    var _caExpiries: [Careg_V1_CaExpiryCount] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -729,6 +806,8 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
       _stateDir = source._stateDir
       _runtimeDir = source._runtimeDir
       _trustMaps = source._trustMaps
+      _lastBackup = source._lastBackup
+      _caExpiries = source._caExpiries
     }
   }
 
@@ -768,6 +847,8 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
         case 19: try { try decoder.decodeSingularStringField(value: &_storage._stateDir) }()
         case 20: try { try decoder.decodeSingularStringField(value: &_storage._runtimeDir) }()
         case 21: try { try decoder.decodeRepeatedMessageField(value: &_storage._trustMaps) }()
+        case 22: try { try decoder.decodeSingularMessageField(value: &_storage._lastBackup) }()
+        case 23: try { try decoder.decodeRepeatedMessageField(value: &_storage._caExpiries) }()
         default: break
         }
       }
@@ -843,6 +924,12 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
       if !_storage._trustMaps.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._trustMaps, fieldNumber: 21)
       }
+      try { if let v = _storage._lastBackup {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 22)
+      } }()
+      if !_storage._caExpiries.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._caExpiries, fieldNumber: 23)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -873,6 +960,8 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
         if _storage._stateDir != rhs_storage._stateDir {return false}
         if _storage._runtimeDir != rhs_storage._runtimeDir {return false}
         if _storage._trustMaps != rhs_storage._trustMaps {return false}
+        if _storage._lastBackup != rhs_storage._lastBackup {return false}
+        if _storage._caExpiries != rhs_storage._caExpiries {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -882,9 +971,88 @@ nonisolated extension Careg_V1_DaemonStatus: SwiftProtobuf.Message, SwiftProtobu
   }
 }
 
+nonisolated extension Careg_V1_LastBackup: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LastBackup"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}time\0\u{1}revision\0\u{1}bytes\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._time) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.revision) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._time {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.revision != 0 {
+      try visitor.visitSingularUInt64Field(value: self.revision, fieldNumber: 2)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Careg_V1_LastBackup, rhs: Careg_V1_LastBackup) -> Bool {
+    if lhs._time != rhs._time {return false}
+    if lhs.revision != rhs.revision {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Careg_V1_CaExpiryCount: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CaExpiryCount"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}within_days\0\u{1}count\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.withinDays) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.count) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.withinDays != 0 {
+      try visitor.visitSingularUInt32Field(value: self.withinDays, fieldNumber: 1)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularUInt32Field(value: self.count, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Careg_V1_CaExpiryCount, rhs: Careg_V1_CaExpiryCount) -> Bool {
+    if lhs.withinDays != rhs.withinDays {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Careg_V1_TrustMapStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".TrustMapStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}file\0\u{1}generation\0\u{1}entries\0\u{1}capacity\0\u{1}bytes\0\u{1}revision\0\u{1}complete\0\u{1}problem\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}file\0\u{1}generation\0\u{1}entries\0\u{1}capacity\0\u{1}bytes\0\u{1}revision\0\u{1}complete\0\u{1}problem\0\u{3}heartbeat_age\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -900,12 +1068,17 @@ nonisolated extension Careg_V1_TrustMapStatus: SwiftProtobuf.Message, SwiftProto
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.revision) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.complete) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.problem) }()
+      case 9: try { try decoder.decodeSingularMessageField(value: &self._heartbeatAge) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.file.isEmpty {
       try visitor.visitSingularStringField(value: self.file, fieldNumber: 1)
     }
@@ -930,6 +1103,9 @@ nonisolated extension Careg_V1_TrustMapStatus: SwiftProtobuf.Message, SwiftProto
     if !self.problem.isEmpty {
       try visitor.visitSingularStringField(value: self.problem, fieldNumber: 8)
     }
+    try { if let v = self._heartbeatAge {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -942,6 +1118,7 @@ nonisolated extension Careg_V1_TrustMapStatus: SwiftProtobuf.Message, SwiftProto
     if lhs.revision != rhs.revision {return false}
     if lhs.complete != rhs.complete {return false}
     if lhs.problem != rhs.problem {return false}
+    if lhs._heartbeatAge != rhs._heartbeatAge {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -17,6 +17,8 @@ struct BackupService: Sendable {
     let stateFolder: String
     let sources: StatusSources
     let running: BackupCounter
+    let last: LastBackup
+    let clock: @Sendable () -> WallTime
 
     /// Blocks for as long as the peer reads.
     func backup(_ request: Careg_V1_BackupRequest, _ call: StreamCall<Careg_V1_BackupResponse>) throws {
@@ -42,6 +44,8 @@ struct BackupService: Sendable {
             guard call.wire.sendWaiting(try message.serializedBytes()) else { return }
             offset += data.count
         }
+        // Before the end: whoever has read it finds it noted.
+        last.note(BackupRecord(time: clock(), revision: copy.revision, byteCount: UInt64(copy.byteCount)))
         call.wire.finish()
     }
 

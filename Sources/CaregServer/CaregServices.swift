@@ -47,9 +47,10 @@ public struct CaregServices: Sendable {
         let measures = ServiceMetrics(metrics, limits: limits)
         let workplaces = Workplaces(limits)
         let feed = ChangeFeed(registry, identity: figures.identity, from: figures.revision, limits: limits)
+        let lastBackup = LastBackup(stateFolder: facts.stateFolder, historyID: figures.identity.historyID)
         let status = DaemonStatus(
             registry: registry, facts: facts, registryLimits: registryLimits, limits: limits, sources: sources,
-            workplaces: workplaces, feed: feed, clock: clock)
+            workplaces: workplaces, feed: feed, lastBackup: lastBackup, clock: clock)
         let journal = CallJournal(clock: clock, log: log, limits: limits, metrics: measures)
         measures.beginCommits(at: figures.revision)
         commits.listen { revision in
@@ -67,7 +68,7 @@ public struct CaregServices: Sendable {
                 registry: registry, limits: limits, status: status, sampler: sampler, refusals: journal.refusals),
             backup: BackupService(
                 registry: registry, limits: limits, stateFolder: facts.stateFolder, sources: sources,
-                running: workplaces.backups))
+                running: workplaces.backups, last: lastBackup, clock: clock))
         self.feed = feed
         self.status = status
         self.journal = journal

@@ -17,6 +17,7 @@ final class DaemonStatus: Sendable {
     let sources: StatusSources
     let workplaces: Workplaces
     let feed: ChangeFeed
+    let lastBackup: LastBackup
     let startTime: WallTime
     private let startInstant = ContinuousClock.now
     private let clock: @Sendable () -> WallTime
@@ -25,7 +26,8 @@ final class DaemonStatus: Sendable {
 
     init(
         registry: Registry, facts: DaemonFacts, registryLimits: RegistryLimits, limits: ServiceLimits,
-        sources: StatusSources, workplaces: Workplaces, feed: ChangeFeed, clock: @escaping @Sendable () -> WallTime
+        sources: StatusSources, workplaces: Workplaces, feed: ChangeFeed, lastBackup: LastBackup,
+        clock: @escaping @Sendable () -> WallTime
     ) {
         self.registry = registry
         self.facts = facts
@@ -34,6 +36,7 @@ final class DaemonStatus: Sendable {
         self.sources = sources
         self.workplaces = workplaces
         self.feed = feed
+        self.lastBackup = lastBackup
         self.clock = clock
         startTime = clock()
         census = ExpiryCensus(registry)
@@ -80,6 +83,8 @@ final class DaemonStatus: Sendable {
         status.stateDir = facts.stateFolder
         status.runtimeDir = facts.runtimeFolder
         status.trustMaps = maps.map(Careg_V1_TrustMapStatus.init)
+        if let last = lastBackup.last { status.lastBackup = Careg_V1_LastBackup(last) }
+        status.caExpiries = expiryCounts()
         return status
     }
 
@@ -100,6 +105,18 @@ final class DaemonStatus: Sendable {
 
     private static func counted(_ count: Int64, _ noun: String) -> String {
         "\(count) \(noun)\(count == 1 ? "" : "s")"
+    }
+
+    /// Empty where a record is damaged, which ``problems(isDiskFull:_:)`` tells of.
+    private func expiryCounts() -> [Careg_V1_CaExpiryCount] {
+        let counts = MetricsSampler.expiryDays.compactMap { days -> Careg_V1_CaExpiryCount? in
+            guard let count = try? expiring(withinDays: days).count else { return nil }
+            return .with {
+                $0.withinDays = UInt32(clamping: days)
+                $0.count = UInt32(clamping: count)
+            }
+        }
+        return counts.count == MetricsSampler.expiryDays.count ? counts : []
     }
 
     // MARK: Problems
@@ -282,6 +299,15 @@ extension Careg_V1_Limit {
     }
 }
 
+extension Careg_V1_LastBackup {
+    init(_ record: BackupRecord) {
+        self.init()
+        time = Google_Protobuf_Timestamp(record.time)
+        revision = record.revision.number
+        bytes = record.byteCount
+    }
+}
+
 extension Careg_V1_TrustMapStatus {
     init(_ report: TrustMapReport) {
         self.init()
@@ -294,5 +320,6 @@ extension Careg_V1_TrustMapStatus {
         revision = statistics.revision
         complete = report.isFilled && statistics.omitted == 0
         problem = statistics.problem ?? ""
+        heartbeatAge = Google_Protobuf_Duration(.nanoseconds(Int64(clamping: statistics.heartbeatAge)))
     }
 }

@@ -110,6 +110,7 @@ public struct RegistryMarker: Sendable, Equatable {
 ///
 /// - `registry.mdb` and `registry.mdb-lock`: LMDB's;
 /// - `registry.id`: the ``RegistryMarker``, written after the data file is durable;
+/// - `last-backup`: when the registry was backed up, for the status alone;
 /// - `caregd.lock`: who works on the folder holds a lock on it;
 /// - `replaced-TIME/`: what `caregd restore` has replaced.
 public final class StateFolder: Sendable {

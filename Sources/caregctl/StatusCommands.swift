@@ -1,11 +1,18 @@
 internal import ArgumentParser
 internal import CaregClient
 internal import CaregProto
+internal import Foundation
 internal import SwiftProtobuf
 
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show how the daemon is: its registry, its limits, and what is not well.")
+        commandName: "status",
+        abstract: "Show how the daemon is: what is not well first, then its registry and its limits.",
+        discussion: """
+            The first line is "all is well", or says how much is not; each concern follows with what to do: CA \
+            certificates that expire, a trust map that is stale or missing, limits of which 80 % are used, a full disk, a \
+            backup that is older than a day although changes came since.
+            """)
 
     @OptionGroup var global: GlobalOptions
 
@@ -14,30 +21,16 @@ struct StatusCommand: ParsableCommand {
         try global.print(status) { Self.lines(status) }
     }
 
-    static func lines(_ status: Careg_V1_DaemonStatus, colour: Bool = Colour.isWanted) -> String {
-        var text = Listing.lines(
-            [
-                ("version", Cell(status.version)),
-                ("region", Cell(status.region)),
-                ("process", Cell(status.processID)),
-                ("up since", Cell(Readable.time(status.startTime))),
-                ("uptime", Cell(Readable.duration(seconds: status.uptime.seconds))),
-                ("revision", Cell(status.revision)),
-                ("history", Cell(status.historyID)),
-                ("instances", Cell(status.instanceCount)),
-                ("ca certificates", Cell("\(status.caCount) (\(status.activeCaCount) active)")),
-                ("device certificates", Cell(status.deviceCount)),
-                ("connections", Cell(status.connectionCount)),
-                ("watchers", Cell(status.watcherCount)),
-                ("data", Cell("\(Readable.bytes(status.dataBytes)), \(Readable.bytes(status.freeBytes)) free")),
-                ("disk full", status.diskFull ? Cell("yes", .bad) : Cell("no")),
-                ("state folder", Cell(status.stateDir)),
-                ("runtime folder", Cell(status.runtimeDir)),
-                ("problems", status.problems.isEmpty ? Cell("none", .good) : Cell(status.problems.count)),
-            ], colour: colour)
-        for problem in status.problems { text += "  " + Cell(problem, .bad).printed(colour: colour) + "\n" }
+    static func lines(
+        _ status: Careg_V1_DaemonStatus, now: Date = Date(), colour: Bool = Colour.isWanted
+    ) -> String {
+        let report = StatusReport(status: status, now: now)
+        var text = report.verdict.printed(colour: colour) + "\n"
+        for concern in report.concerns { text += "- " + Cell(concern, .bad).printed(colour: colour) + "\n" }
+        text += "\n" + Listing.lines(facts(report), colour: colour)
         if !status.trustMaps.isEmpty {
-            var table = Table(["TRUST MAP", "ENTRIES", "SIZE", "REVISION", "COMPLETE", "PROBLEM"], colour: colour)
+            var table = Table(
+                ["TRUST MAP", "ENTRIES", "SIZE", "REVISION", "BEAT", "COMPLETE", "PROBLEM"], colour: colour)
             text += "\n" + table.lines(status.trustMaps.map(row))
         }
         if !status.limits.isEmpty {
@@ -50,9 +43,37 @@ struct StatusCommand: ParsableCommand {
         return text
     }
 
+    private static func facts(_ report: StatusReport) -> [(key: String, value: Cell)] {
+        let status = report.status
+        var pairs = [
+            ("version", Cell(status.version)),
+            ("region", Cell(status.region)),
+            ("process", Cell(status.processID)),
+            ("up since", Cell(Readable.time(status.startTime, now: report.now))),
+            ("uptime", Cell(Readable.duration(seconds: status.uptime.seconds))),
+            ("revision", Cell(status.revision)),
+            ("history", Cell(status.historyID)),
+            ("instances", Cell(status.instanceCount)),
+            ("ca certificates", Cell("\(status.caCount) (\(status.activeCaCount) active)")),
+        ]
+        if let expiries = report.expiries { pairs.append(("ca expiries", expiries)) }
+        pairs += [
+            ("device certificates", Cell(status.deviceCount)),
+            ("last backup", report.backup),
+            ("connections", Cell(status.connectionCount)),
+            ("watchers", Cell(status.watcherCount)),
+            ("data", Cell("\(Readable.bytes(status.dataBytes)), \(Readable.bytes(status.freeBytes)) free")),
+            ("disk full", status.diskFull ? Cell("yes", .bad) : Cell("no")),
+            ("state folder", Cell(status.stateDir)),
+            ("runtime folder", Cell(status.runtimeDir)),
+        ]
+        return pairs
+    }
+
     private static func row(_ map: Careg_V1_TrustMapStatus) -> [Cell] {
         [
             Cell(map.file), Cell("\(map.entries)/\(map.capacity)"), Cell(Readable.bytes(map.bytes)), Cell(map.revision),
+            Cell(map.hasHeartbeatAge ? "\(Readable.duration(seconds: map.heartbeatAge.seconds)) ago" : "-"),
             map.complete ? Cell("yes", .good) : Cell("no", .waiting),
             map.problem.isEmpty ? Cell("-") : Cell(map.problem, .bad),
         ]
