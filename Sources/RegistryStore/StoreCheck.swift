@@ -28,12 +28,12 @@ public struct CheckReport: Sendable {
 extension Store {
     /// Walks every table: each row's seal, each index against its table, the counters, and the change log's chain.
     ///
-    /// - Parameter progress: called now and then with the rows read so far.
+    /// - Parameter progress: called now and then with the rows read so far, those of indexes among them.
     /// - Throws: ``StoreFault`` only where the walk itself could not go on.
-    public func check(progress: (Int) -> Void = { _ in }) throws -> CheckReport {
+    public func check(progress: @escaping (Int) -> Void = { _ in }) throws -> CheckReport {
         try read { snapshot in
-            var walk = CheckWalk(snapshot: snapshot)
-            try walk.run(progress: progress)
+            var walk = CheckWalk(snapshot: snapshot, progress: progress)
+            try walk.run()
             return walk.report
         }
     }
@@ -41,19 +41,24 @@ extension Store {
 
 /// One walk. It recounts what the tallies say, and follows each row to the rows that must go with it.
 private struct CheckWalk {
+    /// Rows between two reports of progress.
+    private static let rowsPerReport = 16_384
+
     let snapshot: Snapshot
+    let progress: (Int) -> Void
     var report = CheckReport()
     private var tallies: [TallyOwner: Tally] = [:]
     private var instances: [InstanceNumber: String] = [:]
     private var pathUses: [SHA256Digest: UInt32] = [:]
 
-    init(snapshot: Snapshot) {
+    init(snapshot: Snapshot, progress: @escaping (Int) -> Void) {
         self.snapshot = snapshot
+        self.progress = progress
     }
 
     private var tables: Store.Tables { snapshot.tables }
 
-    mutating func run(progress: (Int) -> Void) throws {
+    mutating func run() throws {
         try walk(tables.meta) { _, _, _ in }
         try walkInstances()
         try walk(tables.codes) { walk, key, _ in
@@ -61,11 +66,10 @@ private struct CheckWalk {
             if walk.instances[number] == nil { walk.add(walk.tables.codes, key, .unexpected) }
         }
         try walkCas()
-        progress(report.rowCount)
-        try walkDevices(progress: progress)
+        try walkDevices()
         try walkPaths()
         try walkTallies()
-        try walkChanges(progress: progress)
+        try walkChanges()
     }
 
     private mutating func add<Record>(
@@ -80,6 +84,7 @@ private struct CheckWalk {
     ) throws {
         try table.scanRows(snapshot.transaction, prefix: []) { row in
             report.rowCount += 1
+            if report.rowCount % Self.rowsPerReport == 0 { progress(report.rowCount) }
             do {
                 let record = try table.open(row)
                 if try !table.isFound(snapshot.transaction, row) { add(table, row.key, .order) }
@@ -142,9 +147,8 @@ private struct CheckWalk {
         }
     }
 
-    private mutating func walkDevices(progress: (Int) -> Void) throws {
+    private mutating func walkDevices() throws {
         try walk(tables.devices) { walk, key, record in
-            if walk.report.rowCount % 100_000 == 0 { progress(walk.report.rowCount) }
             let isWhole = record.status == .deleted || SHA256Digest(hashing: record.der) == record.fingerprint
             let ca = try walk.snapshot.ca(record.ca)
             let path = try walk.tables.paths.get(walk.snapshot.transaction, record.path.key)
@@ -205,11 +209,10 @@ private struct CheckWalk {
         }
     }
 
-    private mutating func walkChanges(progress: (Int) -> Void) throws {
+    private mutating func walkChanges() throws {
         var chain = ChangeChain()
         var isWhole = true
         try walk(tables.changes) { walk, key, entry in
-            if walk.report.rowCount % 100_000 == 0 { progress(walk.report.rowCount) }
             if bigEndianBytes(entry.revision.number) != key { walk.add(walk.tables.changes, key, .disagreement) }
             if !chain.take(entry) {
                 isWhole = false

@@ -10,11 +10,14 @@ struct BackupCommand: ParsableCommand {
         discussion: """
             The copy grows in FILE.partial and takes its name when it is whole, checked and on disk. \
             caregd restore FILE puts it back.
+
+              caregctl backup /var/backups/registry.mdb --force
             """)
 
     @OptionGroup var global: GlobalOptions
     @Flag(help: "Replace FILE where it exists.") var force = false
-    @Argument(help: ArgumentHelp("Readable for its owner only: mode 0600.", valueName: "file")) var file: String
+    @Argument(help: ArgumentHelp("Readable for its owner only: mode 0600.", valueName: "file"), completion: .file())
+    var file: String
 
     func run() throws {
         // Before the copy is made: what is refused at its end has cost time.
@@ -23,13 +26,17 @@ struct BackupCommand: ParsableCommand {
         var output = try OutputFile(path: file, mode: 0o600, partial: file + ".partial")
         var copy = BackupCopy()
         var last = Careg_V1_BackupResponse()
+        var progress = ProgressLine()
+        defer { progress.clear() }
         try client.backup(Careg_V1_BackupRequest()) { part in
             try copy.take(part)
             try output.append(Array(part.data))
             last = part
             last.data = Data()
+            progress.show("backup: \(copy.progress)")
             return true
         }
+        progress.clear()
         try copy.checkWhole()
         try output.finish(replacing: force)
         try global.print(last) {
@@ -49,6 +56,12 @@ struct BackupCopy {
     private var byteCount: UInt64 = 0
     private var totalBytes: UInt64 = 0
     private var expected = ""
+
+    /// `12.0 MiB of 48.0 MiB (25 %)`.
+    var progress: String {
+        let percent = totalBytes > 0 ? Int(Double(byteCount) / Double(totalBytes) * 100) : 0
+        return "\(Readable.bytes(byteCount)) of \(Readable.bytes(totalBytes)) (\(percent) %)"
+    }
 
     mutating func take(_ part: Careg_V1_BackupResponse) throws {
         guard part.offset == byteCount else {

@@ -7,7 +7,10 @@ struct CheckCommand: ParsableCommand {
         abstract: "Read all of a registry while no daemon runs, and say what is damaged.",
         discussion: """
             Exit status: 0 sound; 1 damaged, with a line for each finding; 66 there is no registry; 75 a daemon runs; 78 the
-            registry is of a newer caregd.
+            registry is of a newer caregd. On a terminal a line tells how far it has come.
+
+              systemctl stop caregd.service caregd-admin.socket caregd-broker.socket
+              runuser -u caregd -- caregd check --state-dir /var/lib/caregd
             """)
 
     @OptionGroup var options: StateOptions
@@ -21,7 +24,7 @@ struct CheckCommand: ParsableCommand {
         } catch {
             throw StartFailure(error)
         }
-        let outcome = try WalkOutcome.of(folder.dataFile)
+        let outcome = try WalkOutcome.of(folder.dataFile, showing: ProgressLine())
         if let version = outcome.newerSchemaVersion {
             throw StartFailure(StateFault.newerSchema(folder.path, version: version))
         }

@@ -97,10 +97,18 @@ struct WalkOutcome {
     private static let mostLines = 1_001
 
     /// Reads all of a data file.
-    static func of(_ file: String) throws(StartFailure) -> WalkOutcome {
+    ///
+    /// - Parameter progress: tells how far it has come; nil: nobody looks at it.
+    static func of(_ file: String, showing progress: ProgressLine? = nil) throws(StartFailure) -> WalkOutcome {
         var outcome = WalkOutcome()
-        let end = try ChildProcess.run([WalkCommand.name, file]) { line in
-            if outcome.lines.count < mostLines { outcome.lines.append(line) }
+        defer { progress?.clear() }
+        let options = progress == nil ? [] : ["--progress"]
+        let end = try ChildProcess.run([WalkCommand.name] + options + [file]) { line in
+            if let progress, line.hasPrefix(WalkCommand.progressMark) {
+                progress.show("\(file): \(line)")
+            } else if outcome.lines.count < mostLines {
+                outcome.lines.append(line)
+            }
         }
         switch end {
         case .exited(0): outcome.isSound = true

@@ -54,7 +54,7 @@ struct RestoreCommand: ParsableCommand {
         case .foreign: throw StateFault.copyUnusable(source, why: "it is not a registry")
         case .short, .whole: break
         }
-        let outcome = try WalkOutcome.of(folder.incomingFile)
+        let outcome = try WalkOutcome.of(folder.incomingFile, showing: ProgressLine())
         if let version = outcome.newerSchemaVersion { throw StateFault.newerSchema(source, version: version) }
         guard outcome.isSound else {
             for line in outcome.lines { StandardOutput.write(line + "\n") }

@@ -10,6 +10,10 @@ struct WalkCommand: ParsableCommand {
     /// The data file is of a newer schema version, which is all that the output says.
     static let newerSchemaExit = StartFailure.Exit.configuration.rawValue
 
+    /// Before the number of rows that were read, on a line of its own.
+    static let progressMark = "rows read: "
+
+    @Flag(help: "Say now and then how far it has come.") var progress = false
     @Argument var file: String
 
     func run() throws {
@@ -21,7 +25,9 @@ struct WalkCommand: ParsableCommand {
             }
             let store = try Store(path: file, creating: nil, isReadOnly: true)
             let identity = try store.read { try $0.identity() }
-            let report = try store.check()
+            let report = try store.check { [progress] rows in
+                if progress { StandardOutput.write("\(Self.progressMark)\(rows)\n") }
+            }
             for finding in report.findings { StandardOutput.write(finding + "\n") }
             if report.findingCount > report.findings.count {
                 StandardOutput.write("\(report.findingCount) findings in all\n")
