@@ -53,15 +53,31 @@ public final class CaregClient: Sendable {
         }
     }
 
+    /// What comes next, of many calls.
+    public enum Supply<Request> {
+        case request(Request)
+        /// Nothing yet, without a wait.
+        case notYet
+        /// Nothing more.
+        case end
+    }
+
     /// - Parameter onAnswer: false: no more is asked for.
     func callEach<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Message>(
-        _ service: Service, _ method: String, outstanding: Int, next: () throws -> Request?,
+        _ service: Service, _ method: String, outstanding: Int,
+        next: (_ mayWait: Bool) throws -> Supply<Request>,
         onAnswer: (Int, Result<Response, CaregFailure>) throws -> Bool
     ) throws {
         do {
             try client.callEach(
                 service: service.rawValue, method: method, outstanding: outstanding,
-                next: { try next()?.serializedBytes() },
+                next: { mayWait in
+                    switch try next(mayWait) {
+                    case .request(let request): .request(try request.serializedBytes())
+                    case .notYet: .notYet
+                    case .end: .end
+                    }
+                },
                 onAnswer: { number, answer in
                     switch answer {
                     case .success(let payload): try onAnswer(number, .success(Self.decode(payload, of: method)))

@@ -103,11 +103,11 @@ extension CaregClient {
     ///
     /// - Parameters:
     ///   - outstanding: how many calls wait for their answers at most.
-    ///   - next: the next request; nil after the last.
+    ///   - next: the next request. While calls are under way it may not wait for it, so that their answers are taken.
     ///   - onAnswer: takes each answer as it comes, in any order, with the number of its request, from 0 on. False: no
     ///     more is asked for; what is under way is still answered. Neither closure may call this client.
     public func registerDeviceCertificates(
-        outstanding: Int, next: () throws -> Careg_V1_RegisterDeviceCertificateRequest?,
+        outstanding: Int, next: (_ mayWait: Bool) throws -> Supply<Careg_V1_RegisterDeviceCertificateRequest>,
         onAnswer: (Int, Result<Careg_V1_RegisterDeviceCertificateResponse, CaregFailure>) throws -> Bool
     ) throws {
         try callEach(.registry, "RegisterDeviceCertificate", outstanding: outstanding, next: next, onAnswer: onAnswer)

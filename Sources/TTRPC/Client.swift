@@ -47,17 +47,28 @@ public final class Client: Sendable {
         }
     }
 
+    /// What comes next, of many calls.
+    public enum Supply<Request> {
+        case request(Request)
+        /// Nothing yet, without a wait.
+        case notYet
+        /// Nothing more.
+        case end
+    }
+
     /// Makes many unary calls of one method, several of them at once, and returns when all are answered.
     ///
     /// - Parameters:
     ///   - outstanding: how many calls wait for their answers at most. All their requests together have 1 MiB at most,
     ///     unless one alone is larger.
-    ///   - next: the next request's payload; nil after the last. It is asked as room comes.
+    ///   - next: the next request's payload. It is asked as room comes, and whether it may wait for it: while calls are
+    ///     under way it may not, so that their answers are taken.
     ///   - onAnswer: takes each answer as it comes, in any order, with the number of its request, from 0 on. False: no
     ///     more is asked for; what is under way is still answered. Neither closure may call this client.
     /// - Throws: ``ClientError`` where an answer will not come, or what the closures throw.
     public func callEach(
-        service: String, method: String, outstanding: Int, next: () throws -> [UInt8]?,
+        service: String, method: String, outstanding: Int,
+        next: (_ mayWait: Bool) throws -> Supply<[UInt8]>,
         onAnswer: (Int, Result<[UInt8], RPCFailure>) throws -> Bool
     ) throws {
         precondition(outstanding > 0, "calls without an answer are needed to get one")
@@ -68,19 +79,24 @@ public final class Client: Sendable {
             var number = 0
             var wantsMore = true
             while true {
-                while wantsMore, connection.isUsable, pending.count < outstanding,
+                offers: while wantsMore, connection.isUsable, pending.count < outstanding,
                     pendingBytes < Self.pipelineBytes || pending.isEmpty
                 {
-                    let payload: [UInt8]?
+                    let supply: Supply<[UInt8]>
                     do {
-                        payload = try next()
+                        supply = try next(pending.isEmpty)
                     } catch {
                         thrown = error
                         return connection.abandon()
                     }
-                    guard let payload else {
+                    let payload: [UInt8]
+                    switch supply {
+                    case .request(let next): payload = next
+                    case .notYet where pending.isEmpty: continue
+                    case .notYet: break offers
+                    case .end:
                         wantsMore = false
-                        break
+                        break offers
                     }
                     let request = try Self.request(service, method, payload, timeout: nil)
                     let stream = try connection.send(request, flags: 0, until: nil)

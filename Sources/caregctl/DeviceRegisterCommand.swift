@@ -10,9 +10,9 @@ extension DeviceCommand {
             discussion: """
                 Also lifts the mark that a deleted device certificate leaves.
 
-                  caregctl device register --instance plant-1 --cert device.crt --chain intermediate.crt
-                  caregctl device register --instance plant-1 --folder certificates/
-                  cat certificates/*.pem | caregctl device register --instance plant-1 --stream -
+                  caregctl device register --instance plant-1 --cert a.crt --chain b.crt
+                  caregctl device register --instance plant-1 --folder devices/
+                  cat *.pem | caregctl device register --instance plant-1 --stream -
 
                 Of a folder, the files .pem .crt .cer .der are taken; those that hold keys or requests only are passed \
                 over. A stream is PEM certificates one after the other; each is a device's. Many are registered over \
@@ -111,20 +111,24 @@ final class DeviceRegistrations {
     }
 
     /// The next request; those that cannot be read are noted on the way.
-    private func next() throws -> Careg_V1_RegisterDeviceCertificateRequest? {
-        while let upload = try queue.next() {
-            showProgress()
-            switch upload.contents {
-            case .failure(let failure): summary.note(failure, of: upload.source)
-            case .success(let bytes):
-                sources[asked] = upload.source
-                asked += 1
-                var request = request
-                request.certificate = Data(bytes)
-                return request
+    private func next(mayWait: Bool) throws -> CaregClient.Supply<Careg_V1_RegisterDeviceCertificateRequest> {
+        while true {
+            switch try queue.next(mayWait: mayWait) {
+            case .end: return .end
+            case .notYet: return .notYet
+            case .upload(let upload):
+                showProgress()
+                switch upload.contents {
+                case .failure(let failure): summary.note(failure, of: upload.source)
+                case .success(let bytes):
+                    sources[asked] = upload.source
+                    asked += 1
+                    var request = request
+                    request.certificate = Data(bytes)
+                    return .request(request)
+                }
             }
         }
-        return nil
     }
 
     /// - Returns: whether to go on.

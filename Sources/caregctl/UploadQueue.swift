@@ -31,7 +31,15 @@ struct UploadQueue {
         emptiness = .cannotRead(stream ?? folder ?? "nothing", "there is no certificate in it")
     }
 
-    mutating func next() throws -> Upload? {
+    enum Next {
+        case upload(Upload)
+        /// A stream has not brought it yet.
+        case notYet
+        case end
+    }
+
+    /// - Parameter mayWait: for what a stream brings.
+    mutating func next(mayWait: Bool) throws -> Next {
         while let file = files.popFirst() {
             do {
                 let contents = try InputFile.read(file.path)
@@ -39,12 +47,12 @@ struct UploadQueue {
                     passedOver += 1
                     continue
                 }
-                return Upload(source: file.path, contents: .success(contents))
+                return .upload(Upload(source: file.path, contents: .success(contents)))
             } catch let failure as Failure {
-                return Upload(source: file.path, contents: .failure(failure))
+                return .upload(Upload(source: file.path, contents: .failure(failure)))
             }
         }
-        return try stream?.next()
+        return try stream?.next(mayWait: mayWait) ?? .end
     }
 }
 
@@ -117,10 +125,11 @@ struct UploadStream {
         }
     }
 
-    mutating func next() throws -> Upload? {
+    mutating func next(mayWait: Bool) throws -> UploadQueue.Next {
         while true {
-            if let block = blocks.next() { return upload(block) }
-            if isOver { return nil }
+            if let block = blocks.next() { return .upload(upload(block)) }
+            if isOver { return .end }
+            guard mayWait || hasMore else { return .notYet }
             let bytes: [UInt8]
             do {
                 bytes = try FileDescriptor.read(from: descriptor)
@@ -129,10 +138,16 @@ struct UploadStream {
             }
             if bytes.isEmpty {
                 isOver = true
-                return blocks.finish().map(upload)
+                return blocks.finish().map { .upload(upload($0)) } ?? .end
             }
             blocks.append(bytes)
         }
+    }
+
+    /// Bytes, or the end, are there already.
+    private var hasMore: Bool {
+        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&watched, 1, 0) > 0
     }
 
     private func upload(_ block: PEMStream.Block) -> Upload {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestPKI
 import Testing
 
@@ -121,6 +122,43 @@ import Testing
         let again = try daemon.caregctl("device", "register", "--instance", "plant", "--stream", stream)
         #expect(again.exit == 1 && again.text.contains("already there: 4\nrefused:       3"), "\(again)")
         #expect(again.errorText.contains("FILE_NOT_READABLE"), "\(again)")
+    }
+
+    @Test func whatAStreamHasBroughtIsRegisteredAndALostConnectionIsToldWithItsCounts() throws {
+        let stream = shop.path("stream")
+        try #require(unsafe mkfifo(stream, 0o600) == 0)
+        // Without a wait for the reader; when it is closed, the stream ends.
+        let writer = unsafe open(stream, O_RDWR | O_CLOEXEC)
+        let output = unsafe open(shop.path("output"), O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        let errors = unsafe open(shop.path("errors"), O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        defer { for descriptor in [output, errors] { close(descriptor) } }
+        func bring(_ name: String) throws {
+            let bytes = Array(try shop.read(try shop.device(name, by: authority)))
+            #expect(unsafe write(writer, bytes, bytes.count) == bytes.count)
+        }
+        let child = try ChildProcess(
+            program("caregctl"),
+            ["--socket", daemon.adminSocket, "device", "register", "--instance", "plant", "--stream", stream],
+            output: output, errors: errors)
+        try bring("first")
+        try bring("second")
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while try deviceCount != 2 {
+            guard Date() < deadline, !child.hasEnded(within: 20) else { throw TestFailure("two devices do not come") }
+        }
+        try daemon.crash()
+        try bring("third")
+        close(writer)
+        #expect(try child.wait(seconds: 20) == 69)
+        #expect(
+            try shop.readText(shop.path("output")) == """
+                registered:    2
+                already there: 0
+                refused:       0
+                not answered:  1 (may be registered or not)
+
+                """)
+        #expect(try shop.readText(shop.path("errors")).hasSuffix("(CONNECTION_LOST)\n"))
     }
 
     @Test func thousandsAreRegisteredOverOneConnection() throws {

@@ -61,6 +61,11 @@ struct FullDiskTests {
         #expect(try daemon.verdict("plant", known).registered == true)
         try disk.fill()
         let created = try createUntilFull(daemon)
+        let many = ["--cert", unknown, "--cert", try shop.device("another", by: authority)]
+        let bulk = try daemon.caregctl(["device", "register", "--instance", "plant"] + many)
+        #expect(bulk.exit == 1 && bulk.text.contains("registered:    0\n"), "\(bulk)")
+        #expect(bulk.text.contains("turned away:   2, and the rest not tried\n"), "\(bulk)")
+        #expect(bulk.errorText.hasSuffix("(DISK_FULL)\n"), "\(bulk)")
 
         for isCrash in [true, false, true] {
             if isCrash {

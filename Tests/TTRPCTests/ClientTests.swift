@@ -63,10 +63,10 @@ import Testing
         var answers: [Int: [UInt8]] = [:]
         try client.callEach(
             service: "test.Service", method: "EchoLater", outstanding: 64,
-            next: {
+            next: { _ in
                 asked += 1
                 #expect(asked - 1 - answers.count <= 64, "more calls are under way than there may be")
-                return asked <= 1_000 ? Array("\(asked - 1)".utf8) : nil
+                return asked <= 1_000 ? .request(Array("\(asked - 1)".utf8)) : .end
             },
             onAnswer: { number, answer in
                 let payload = try answer.get()
@@ -84,9 +84,9 @@ import Testing
         var byteCount = 0
         try client.callEach(
             service: "test.Service", method: "EchoLater", outstanding: 40,
-            next: {
+            next: { _ in
                 left -= 1
-                return left >= 0 ? [UInt8](repeating: 7, count: 900_000) : nil
+                return left >= 0 ? .request([UInt8](repeating: 7, count: 900_000)) : .end
             },
             onAnswer: { _, answer in
                 byteCount += try answer.get().count
@@ -100,9 +100,9 @@ import Testing
         var refusals = 0
         try client.callEach(
             service: "test.Service", method: "Fail", outstanding: 4,
-            next: {
+            next: { _ in
                 asked += 1
-                return []
+                return .request([])
             },
             onAnswer: { _, answer in
                 if case .failure(let failure) = answer, failure.code == 5 { refusals += 1 }
@@ -112,16 +112,38 @@ import Testing
         #expect(server.server.statistics.accepted == 1)
     }
 
+    @Test func whileNothingComesYetAnswersAreTaken() throws {
+        var asked = 0
+        var answered = 0
+        var waits = 0
+        try client.callEach(
+            service: "test.Service", method: "EchoLater", outstanding: 8,
+            next: { mayWait in
+                #expect(mayWait == (asked == answered), "\(asked) calls, \(answered) answers")
+                // Two at once, then nothing until both are answered.
+                if asked % 2 == 0, asked > answered { return .notYet }
+                if asked == 10 { return .end }
+                if mayWait { waits += 1 }
+                asked += 1
+                return .request([1])
+            },
+            onAnswer: { _, answer in
+                answered += 1
+                return try answer.get() == [1]
+            })
+        #expect(answered == 10 && waits == 5)
+    }
+
     @Test func whatAClosureThrowsEndsTheCallsAndTheNextOneHasAConnectionOfItsOwn() throws {
         struct Enough: Error {}
         #expect(throws: Enough.self) {
             try client.callEach(
-                service: "test.Service", method: "Echo", outstanding: 4, next: { [1] },
+                service: "test.Service", method: "Echo", outstanding: 4, next: { _ in .request([1]) },
                 onAnswer: { _, _ in throw Enough() })
         }
         #expect(throws: Enough.self) {
             try client.callEach(
-                service: "test.Service", method: "Echo", outstanding: 4, next: { throw Enough() },
+                service: "test.Service", method: "Echo", outstanding: 4, next: { _ in throw Enough() },
                 onAnswer: { _, _ in true })
         }
         #expect(try call("Echo", [1]) == [1])
@@ -132,7 +154,8 @@ import Testing
         let client = try Client(path: impostor.path)
         let error = #expect(throws: ClientError.self) {
             try client.callEach(
-                service: "test.Service", method: "Echo", outstanding: 4, next: { [1] }, onAnswer: { _, _ in true })
+                service: "test.Service", method: "Echo", outstanding: 4, next: { _ in .request([1]) },
+                onAnswer: { _, _ in true })
         }
         guard case .connectionLost = error else {
             Issue.record("\(String(describing: error))")
