@@ -10,7 +10,7 @@ extension CaCommand {
             discussion: """
                 Get a registration code first: caregctl code issue --help says how the proof is made.
 
-                  caregctl ca register --instance plant-1 --ca CA.crt --verification verificationCert.crt --name "line 1"
+                  caregctl ca register --instance plant-1 --ca CA.crt --verification proof.crt
                   caregctl ca register --instance plant-1 --folder cas/
 
                 In a folder, a CA certificate and its verification certificate are two files (.pem .crt .cer .der) of \

@@ -60,7 +60,8 @@ struct Caregctl: ParsableCommand {
                 let names = below.map { $0._commandName }
                 let meant = NearestName.of(word, among: names).map { "did you mean \($0)?" }
                 throw Failure.usage(
-                    "\(path) has no \(word): \(meant ?? "it has \(names.joined(separator: ", "))") See \(path) --help")
+                    "there is no \(word) in \(path): \(meant ?? "it has \(names.joined(separator: ", ")).") "
+                        + "See \(path) --help")
             }
             command = next
             path += " \(word)"

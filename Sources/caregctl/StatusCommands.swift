@@ -18,16 +18,26 @@ struct StatusCommand: ParsableCommand {
 
     func run() throws {
         let status = try global.connect().getStatus(Careg_V1_GetStatusRequest()).status
-        try global.print(status) { Self.lines(status) }
+        try global.print(status) {
+            let text = Self.lines(status)
+            let rows = Terminal.rows(of: STDOUT_FILENO) ?? .max
+            // What has scrolled away stands at the end once more.
+            let isLong = text.count { $0 == "\n" } >= rows
+            return isLong ? text + "\n" + Self.verdict(StatusReport(status: status, now: Date())) : text
+        }
+    }
+
+    /// Whether all is well, and what is not.
+    private static func verdict(_ report: StatusReport, colour: Bool = Colour.isWanted) -> String {
+        ([report.verdict.printed(colour: colour)]
+            + report.concerns.map { "- " + Cell($0, .bad).printed(colour: colour) }).map { $0 + "\n" }.joined()
     }
 
     static func lines(
         _ status: Careg_V1_DaemonStatus, now: Date = Date(), colour: Bool = Colour.isWanted
     ) -> String {
         let report = StatusReport(status: status, now: now)
-        var text = report.verdict.printed(colour: colour) + "\n"
-        for concern in report.concerns { text += "- " + Cell(concern, .bad).printed(colour: colour) + "\n" }
-        text += "\n" + Listing.lines(facts(report), colour: colour)
+        var text = verdict(report, colour: colour) + "\n" + Listing.lines(facts(report), colour: colour)
         if !status.trustMaps.isEmpty {
             var table = Table(
                 ["TRUST MAP", "ENTRIES", "SIZE", "REVISION", "BEAT", "COMPLETE", "PROBLEM"], colour: colour)

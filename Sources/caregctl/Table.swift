@@ -149,7 +149,7 @@ enum Readable {
         let year: Int64 = 365 * 86_400
         let text =
             switch distance {
-            case (2 * year)...: "\(distance / year)y"
+            case (2 * year)...: "\((distance + year / 2) / year)y"
             case 172_800...: "\(distance / 86_400)d"
             default: duration(seconds: distance)
             }

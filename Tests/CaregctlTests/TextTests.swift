@@ -70,7 +70,7 @@ internal import Testing
         arguments: [
             (0, "now"), (1, "in 1s"), (-1, "1s ago"), (-11_100, "3h 5m ago"), (172_799, "in 1d 23h"),
             (172_800, "in 2d"),
-            (31_536_000, "in 365d"), (63_158_400, "in 2y"), (-63_158_400, "2y ago"),
+            (31_536_000, "in 365d"), (315_360_000 - 60, "in 10y"), (63_158_400, "in 2y"), (-63_158_400, "2y ago"),
         ] as [(Int64, String)])
     func timesAreToldByTheirDistance(seconds: Int64, text: String) {
         let now = Date(timeIntervalSince1970: 1_767_225_600.5)

@@ -93,10 +93,10 @@ import Testing
     }
 
     @Test(arguments: [
-        (["instnace", "list"], "caregctl has no instnace: did you mean instance?"),
-        (["ca", "lst"], "caregctl ca has no lst: did you mean list?"),
-        (["device", "regsiter", "--cert", "x"], "caregctl device has no regsiter: did you mean register?"),
-        (["code", "frobnicate"], "caregctl code has no frobnicate: it has issue, list, revoke"),
+        (["instnace", "list"], "there is no instnace in caregctl: did you mean instance?"),
+        (["ca", "lst"], "there is no lst in caregctl ca: did you mean list?"),
+        (["device", "regsiter", "--cert", "x"], "there is no regsiter in caregctl device: did you mean register?"),
+        (["code", "frobnicate"], "there is no frobnicate in caregctl code: it has issue, list, revoke"),
     ])
     func aWrongNounOrVerbIsToldWithTheOneThatWasMeant(arguments: [String], sentence: String) throws {
         let result = try daemon.caregctl(arguments)
@@ -108,6 +108,17 @@ import Testing
     @Test func aWrongFlagIsToldWithTheOneThatWasMeant() throws {
         let result = try daemon.caregctl("ca", "list", "--instanse", "plant")
         #expect(result.exit == 64 && result.errorText.contains("--instance"), "\(result)")
+    }
+
+    @Test func onAShortTerminalTheVerdictStandsAtTheEndOnceMore() throws {
+        func shown(rows: Int) throws -> String {
+            let text = try onTerminal("sh -c 'stty rows \(rows) cols 130; \(program("caregctl")) status'").text
+            return text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).joined(separator: "\n")
+        }
+        let short = try shown(rows: 24)
+        #expect(short.hasPrefix("all is well\n\n") && short.hasSuffix("\n\nall is well\n"), "\(short)")
+        let long = try shown(rows: 200)
+        #expect(long.hasPrefix("all is well\n\n") && !long.hasSuffix("all is well\n"), "\(long)")
     }
 
     @Test func aListFitsItsTerminal() throws {
