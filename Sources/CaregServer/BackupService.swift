@@ -27,10 +27,22 @@ struct BackupService: Sendable {
                 .limitReached, "\(limits.backups) backups run already. Try again when one has ended.",
                 metadata: ["limit": "backups"])
         }
-        defer { running.end() }
+        let sent: BackupRecord?
+        do {
+            // Before the stream's end: whoever has read it may begin another one, and finds this one noted.
+            defer { running.end() }
+            sent = try send(call)
+        }
+        guard let sent else { return }
+        last.note(sent)
+        call.wire.finish()
+    }
+
+    /// Makes a copy, and sends it; nil where the peer has gone.
+    private func send(_ call: StreamCall<Careg_V1_BackupResponse>) throws -> BackupRecord? {
         try requireRoom()
         let copy = try BackupCopy(of: registry, in: stateFolder) { call.wire.isOver }
-        guard let copy else { return }
+        guard let copy else { return nil }
         var offset = 0
         while offset < copy.byteCount {
             let data = try copy.read(at: offset, count: limits.backupMessageBytes)
@@ -41,12 +53,10 @@ struct BackupService: Sendable {
                 $0.revision = copy.revision.number
                 if offset + data.count == copy.byteCount { $0.sha256 = copy.digest.hex }
             }
-            guard call.wire.sendWaiting(try message.serializedBytes()) else { return }
+            guard call.wire.sendWaiting(try message.serializedBytes()) else { return nil }
             offset += data.count
         }
-        // Before the end: whoever has read it finds it noted.
-        last.note(BackupRecord(time: clock(), revision: copy.revision, byteCount: UInt64(copy.byteCount)))
-        call.wire.finish()
+        return BackupRecord(time: clock(), revision: copy.revision, byteCount: UInt64(copy.byteCount))
     }
 
     /// Better no backup than a full disk: then every change would be refused.
