@@ -48,10 +48,11 @@ public struct CaregServices: Sendable {
         let workplaces = Workplaces(limits)
         let feed = ChangeFeed(registry, identity: figures.identity, from: figures.revision, limits: limits)
         let lastBackup = LastBackup(stateFolder: facts.stateFolder, historyID: figures.identity.historyID)
+        let journal = CallJournal(clock: clock, log: log, limits: limits, metrics: measures)
         let status = DaemonStatus(
             registry: registry, facts: facts, registryLimits: registryLimits, limits: limits, sources: sources,
-            workplaces: workplaces, feed: feed, lastBackup: lastBackup, clock: clock)
-        let journal = CallJournal(clock: clock, log: log, limits: limits, metrics: measures)
+            workplaces: workplaces, feed: feed, lastBackup: lastBackup, faults: journal.faults,
+            clock: clock)
         measures.beginCommits(at: figures.revision)
         commits.listen { revision in
             measures.noteCommit(revision)

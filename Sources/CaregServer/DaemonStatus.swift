@@ -18,6 +18,7 @@ final class DaemonStatus: Sendable {
     let workplaces: Workplaces
     let feed: ChangeFeed
     let lastBackup: LastBackup
+    let faults: FaultTally
     let startTime: WallTime
     private let startInstant = ContinuousClock.now
     private let clock: @Sendable () -> WallTime
@@ -26,7 +27,7 @@ final class DaemonStatus: Sendable {
 
     init(
         registry: Registry, facts: DaemonFacts, registryLimits: RegistryLimits, limits: ServiceLimits,
-        sources: StatusSources, workplaces: Workplaces, feed: ChangeFeed, lastBackup: LastBackup,
+        sources: StatusSources, workplaces: Workplaces, feed: ChangeFeed, lastBackup: LastBackup, faults: FaultTally,
         clock: @escaping @Sendable () -> WallTime
     ) {
         self.registry = registry
@@ -37,6 +38,7 @@ final class DaemonStatus: Sendable {
         self.workplaces = workplaces
         self.feed = feed
         self.lastBackup = lastBackup
+        self.faults = faults
         self.clock = clock
         startTime = clock()
         census = ExpiryCensus(registry)
@@ -129,6 +131,13 @@ final class DaemonStatus: Sendable {
             problems.append(
                 "The state folder's file system is full: changes are refused, verdicts go on. Make room; no restart is "
                     + "needed.")
+        }
+        let faultCount = faults.count
+        if faultCount > 0 {
+            let calls = faultCount == 1 ? "1 call" : "\(faultCount) calls"
+            problems.append(
+                "Since the daemon's start \(calls) failed for a fault of the disk or a damaged record. The daemon's log names "
+                    + "it; “caregd check” finds damage, and a backup mends it.")
         }
         let notices = server.withLock { $0?.notices ?? [] }
         problems += notices.map { $0.prefix(1).uppercased() + $0.dropFirst() + "." }

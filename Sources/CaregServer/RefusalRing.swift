@@ -1,4 +1,5 @@
 internal import Certificates
+internal import LMDB
 internal import Logging
 internal import Registry
 public import RegistryStore
@@ -93,6 +94,18 @@ final class LineThrottle: Sendable {
     }
 }
 
+/// How many calls failed since the daemon's start for a fault of the daemon, its disk or a record. A full disk is none.
+final class FaultTally: Sendable {
+    private let number = Atomic<Int>(0)
+
+    var count: Int { number.load(ordering: .relaxed) }
+
+    func note(_ fault: any Error) {
+        if case StoreFault.storage(.diskFull) = fault { return }
+        number.add(1, ordering: .relaxed)
+    }
+}
+
 /// Takes down what did not go well: refusals in the ring, refusals and faults in the log, and all of it in the metrics.
 /// With the log level debug, each call is a line; but for verdicts on known devices, which are answered in place.
 struct CallJournal: Sendable {
@@ -100,6 +113,7 @@ struct CallJournal: Sendable {
     let log: Logger
     let refusals: RefusalRing
     let metrics: ServiceMetrics
+    let faults = FaultTally()
     private let refusalLines: LineThrottle
     private let faultLines: LineThrottle
     private let requests = RequestCount()
@@ -157,6 +171,7 @@ struct CallJournal: Sendable {
 
     private func note(fault: any Error, _ context: CallContext, _ wire: ServerCall) {
         metrics.countFault()
+        faults.note(fault)
         guard let withheld = faultLines.admit(at: clock()) else { return }
         var metadata = Self.metadata(context, wire, withheld: withheld)
         metadata["error"] = "\(fault)"

@@ -95,7 +95,7 @@ enum Proof {
             "        3. openssl x509 -req -in verification.csr -CA \(ca) -CAkey CA.key -CAcreateserial -days 30 -sha256 "
                 + "-out verification.crt",
             "        4. caregctl ca register --instance \(instance) --ca \(ca) --verification verification.crt",
-        ]
+        ].map(TerminalText.escape)
     }
 }
 

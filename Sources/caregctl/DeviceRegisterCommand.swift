@@ -90,7 +90,7 @@ final class DeviceRegistrations {
 
     /// Registers all of them, and notes what became of each.
     ///
-    /// - Throws: what was wrong before the first one, or with what they are read from.
+    /// - Throws: what was wrong before the first one.
     func run(on client: CaregClient) throws {
         // A wrong instance is told once, and not of each certificate.
         var known = Careg_V1_GetInstanceRequest()
@@ -113,7 +113,15 @@ final class DeviceRegistrations {
     /// The next request; those that cannot be read are noted on the way.
     private func next(mayWait: Bool) throws -> CaregClient.Supply<Careg_V1_RegisterDeviceCertificateRequest> {
         while true {
-            switch try queue.next(mayWait: mayWait) {
+            let next: UploadQueue.Next
+            do {
+                next = try queue.next(mayWait: mayWait)
+            } catch let failure as Failure {
+                // What was sent is still answered, and told of.
+                summary.stop = failure
+                return .end
+            }
+            switch next {
             case .end: return .end
             case .notYet: return .notYet
             case .upload(let upload):

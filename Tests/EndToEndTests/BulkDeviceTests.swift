@@ -222,6 +222,8 @@ import Testing
             let result = try daemon.caregctl(["device", "register", "--instance", "plant"] + place)
             #expect(result.exit == 66 && result.errorText.contains(place[1]), "\(result)")
         }
+        let folder = try daemon.caregctl("device", "register", "--instance", "plant", "--stream", empty)
+        #expect(folder.exit == 66 && folder.errorText.contains("\(empty) cannot be read"), "\(folder)")
         let nothing = try daemon.caregctl("device", "register", "--instance", "plant")
         #expect(nothing.exit == 64 && nothing.errorText.contains("--cert, --folder or --stream"), "\(nothing)")
         let gone = try daemon.caregctl(

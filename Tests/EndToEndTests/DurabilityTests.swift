@@ -160,6 +160,9 @@ import Testing
         try daemon.start()
         let refusal = try daemon.refusal("ca", "show", authority.serialNumber)
         #expect(refusal.code == "DATA_LOSS" && refusal.exit == 1, "\(refusal)")
+        let status = try daemon.caregctl("status").text
+        #expect(status.hasPrefix("not all is well: "), "\(status)")
+        #expect(status.contains("\n- Since the daemon's start 1 call failed for a fault of the disk"), "\(status)")
     }
 
     @Test func aRestoreRevokesCodesAndBeginsANewHistoryAboveBothRevisions() throws {
