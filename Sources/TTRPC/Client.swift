@@ -2,7 +2,7 @@ internal import CEpoll
 internal import Glibc
 internal import Synchronization
 
-/// A blocking ttrpc client: one call at a time; a second one waits for the first. ``callEach`` makes many at once.
+/// A blocking ttrpc client: one call at a time; a second one waits for the first. `callEach` makes many at once.
 ///
 /// A connection that was lost, or left in the middle of a stream, is made anew by the next call.
 public final class Client: Sendable {
@@ -59,6 +59,8 @@ public final class Client: Sendable {
     /// Makes many unary calls of one method, several of them at once, and returns when all are answered.
     ///
     /// - Parameters:
+    ///   - service: its full name.
+    ///   - method: of that service, a unary one.
     ///   - outstanding: how many calls wait for their answers at most. All their requests together have 1 MiB at most,
     ///     unless one alone is larger.
     ///   - next: the next request's payload. It is asked as room comes, and whether it may wait for it: while calls are

@@ -188,7 +188,8 @@ import Testing
         #expect(last.sha256 == SHA256Digest(hashing: bytes).hex)
         #expect(parts.dropLast().allSatisfy { $0.sha256.isEmpty })
         #expect(parts.allSatisfy { $0.revision == last.revision && $0.totalBytes == last.totalBytes })
-        #expect(try FileManager.default.contentsOfDirectory(atPath: daemon.folder.path).sorted()
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: daemon.folder.path).sorted()
                 == (before + [LastBackup.fileName]).sorted())
 
         let file = daemon.folder.appending(path: "copy")
