@@ -96,7 +96,7 @@ final class RawClient {
                 return unsafe Int(cepoll_socket_send(descriptor, rest.baseAddress, rest.count))
             }
             if result == -11 {
-                if cepoll_socket_poll(descriptor, 1, Int32(seconds * 1000)) == 0 { return sent }
+                if cepoll_socket_poll(descriptor, UInt32(cepoll_writable), Int32(seconds * 1000)) == 0 { return sent }
             } else {
                 guard result > 0 else { throw RawClientError(description: "send: errno \(-result)") }
                 sent += result
@@ -137,7 +137,7 @@ final class RawClient {
 
     /// Whether something is there, or comes in the time: a frame, or the end of the connection.
     func hasInput(seconds: Double) -> Bool {
-        !input.isEmpty || cepoll_socket_poll(descriptor, 0, Int32(seconds * 1000)) != 0
+        !input.isEmpty || cepoll_socket_poll(descriptor, UInt32(cepoll_readable), Int32(seconds * 1000)) != 0
     }
 
     /// How much of what was sent the server has not read.
@@ -166,7 +166,7 @@ final class RawClient {
     }
 
     private func fill(seconds: Double) throws -> Bool {
-        guard cepoll_socket_poll(descriptor, 0, Int32(seconds * 1000)) != 0 else {
+        guard cepoll_socket_poll(descriptor, UInt32(cepoll_readable), Int32(seconds * 1000)) != 0 else {
             throw RawClientError(description: "nothing came in \(seconds) s")
         }
         var result = 0
