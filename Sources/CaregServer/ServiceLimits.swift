@@ -49,7 +49,8 @@ public struct ServiceLimits: Sendable {
     /// The defaults.
     public init() {}
 
-    static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+    /// No more than leave LMDB readers for everybody, on however large a host.
+    static var processors: Int { min(128, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 
     /// The rows that a request asks for.
     ///

@@ -12,8 +12,8 @@ internal import Synchronization
     public static let largestMapBytes = 1 << 40
     /// Lower bound: what is tried last.
     public static let smallestMapBytes = 1 << 30
-    /// Readers at once, over all threads: more than a host with many processors has threads here. 64 bytes each.
-    public static let maximumReaders: UInt32 = 4_096
+    /// Readers at once, over all threads.
+    public static let maximumReaders: UInt32 = 512
     /// Named tables.
     public static let maximumTables: UInt32 = 64
 
