@@ -86,18 +86,8 @@ final class Daemon: Sendable {
 
     var log: String { (try? String(contentsOfFile: logFile, encoding: .utf8)) ?? "" }
 
-    /// The data file of the registry: the largest file of the state folder.
-    var dataFile: String {
-        get throws {
-            let names = try FileManager.default.contentsOfDirectory(atPath: stateFolder)
-            let sizes = names.map { name in
-                let attributes = try? FileManager.default.attributesOfItem(atPath: "\(stateFolder)/\(name)")
-                return (name, (attributes?[.size] as? NSNumber)?.intValue ?? 0)
-            }
-            guard let largest = sizes.max(by: { $0.1 < $1.1 }) else { throw TestFailure("the state folder is empty") }
-            return "\(stateFolder)/\(largest.0)"
-        }
-    }
+    /// The data file of the registry. LMDB's file of locks beside it may be larger.
+    var dataFile: String { stateFolder + "/registry.mdb" }
 
     private func arguments(region: String?) -> [String] {
         ["--state-dir", stateFolder, "--runtime-dir", runtimeFolder] + (region.map { ["--region", $0] } ?? [])
