@@ -27,6 +27,32 @@ enum ProcessSetup {
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
+    /// Has a sentence written before the process is killed for what it read: of a data file that is damaged or whose disk
+    /// fails, no more may be left than a page that cannot be read.
+    ///
+    /// Whoever has a handler already, a sanitizer or the runtime's own, keeps it.
+    static func explainFaults() {
+        for number in [SIGBUS, SIGSEGV] {
+            var present = sigaction()
+            guard unsafe sigaction(number, nil, &present) == 0,
+                unsafe present.__sigaction_handler.sa_handler == nil
+            else { continue }
+            var action = sigaction()
+            unsafe action.__sigaction_handler.sa_handler = { number in
+                // Nothing but a write of constant bytes: whatever was interrupted may hold any lock.
+                let text: StaticString =
+                    number == SIGBUS
+                    ? "caregd: a page of the registry's data file cannot be read: it is damaged, or its disk fails. Stop caregd, run “caregd check”, and restore a backup\n"
+                    : "caregd: ended for a wrong address: the registry's data file may be damaged. Stop caregd, and run “caregd check”; if it finds nothing, report this\n"
+                _ = unsafe write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+                // Back to what kills, which happens when the same is read again. Not before the sentence: another thread
+                // may read the same.
+                signal(number, SIG_DFL)
+            }
+            unsafe sigaction(number, &action, nil)
+        }
+    }
+
     /// Waits for one of the signals.
     static func nextSignal() -> Int32 {
         var set = awaitedSignals

@@ -48,6 +48,7 @@ struct RunCommand: ParsableCommand {
         let configuration = try load()
         if printConfig { return Self.print(configuration, folders: folders, file: file) }
         ProcessSetup.holdSignals()
+        ProcessSetup.explainFaults()
         let daemon = try Daemon(folders: folders, configuration: configuration, environment: environment)
         try daemon.serve(reload: load)
     }

@@ -113,7 +113,7 @@ import Testing
         let daemon = try Daemon()
         try daemon.createInstance("plant")
         #expect(try daemon.terminate() == 0)
-        let file = try daemon.dataFile
+        let file = daemon.dataFile
         let size = try #require(FileManager.default.attributesOfItem(atPath: file)[.size] as? NSNumber).intValue
         switch damage {
         case .missing: try FileManager.default.removeItem(atPath: file)
@@ -130,6 +130,24 @@ import Testing
         if damage == .missing { #expect(!FileManager.default.fileExists(atPath: file), "no new registry is made") }
     }
 
+    /// A sanitizer has a handler of its own, and says more.
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["CAREG_SANITIZER"] == nil))
+    func aDaemonThatIsKilledForAPageThatCannotBeReadSaysWhatToDo() throws {
+        let daemon = try Daemon(started: false)
+        // The runtime's own handler says more, too, where it is asked for.
+        try daemon.start(environment: ["SWIFT_BACKTRACE": "enable=no"])
+        let client = try WireClient(path: daemon.adminSocket)
+        #expect(
+            try client.call(WireClient.registry, "CreateInstance", .init().text(1, "plant").integer(2, 2)).code == 0)
+        // As a disk does that loses its blocks: only the two pages are left that tell where the others are.
+        let file = daemon.dataFile
+        #expect(unsafe truncate(file, 8_192) == 0)
+        try client.sendRequest(WireClient.registry, "ListInstances")
+        #expect(try daemon.waitForEnd() == 128 + SIGBUS)
+        #expect(daemon.log.contains("run “caregd check”, and restore a backup"), "\(daemon.log)")
+        #expect(try daemon.offline("check").exit == 1)
+    }
+
     @Test func aDamagedRecordIsFoundByCheckAndAnsweredWithDataLoss() throws {
         let daemon = try Daemon()
         let shop = try CertificateShop()
@@ -140,7 +158,7 @@ import Testing
         let good = try daemon.offline("check")
         #expect(good.exit == 0, "\(good)")
 
-        let file = try daemon.dataFile
+        let file = daemon.dataFile
         var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
         // The certificate's public key: neither a subject that is shown nor a length that would break the record.
         let point = try #require(try shop.der(of: authority.certificate).range(of: Data([0x03, 0x42, 0x00, 0x04])))
