@@ -73,7 +73,7 @@ final class ChangeFeed: @unchecked Sendable {
     private let registry: Registry
     private let historyID: String
     private let limits: ServiceLimits
-    private let queue = DispatchQueue(label: "caregd.changes", qos: .userInitiated)
+    private let queue = DispatchQueue(label: "caregd.changes")
     private let newest: Atomic<UInt64>
     private let isPumpScheduled = Atomic<Bool>(false)
     private let watcherTotal = Atomic<Int>(0)

@@ -18,8 +18,10 @@ struct Workplaces: Sendable {
     let backups = BackupCounter()
 
     init(_ limits: ServiceLimits) {
+        // They stand back behind the event loops: a storm of new devices must not keep the known ones waiting.
         verification = WorkerPool(
-            label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications
+            label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications,
+            niceness: 5
         ) { SignatureVerifier() }
         queries = WorkerPool(
             label: "queries", threads: limits.queryThreads, capacity: limits.waitingQueries, makeTool: {})
@@ -255,6 +257,8 @@ extension WorkerPool {
     /// - Throws: ``Registry/Refusal`` LIMIT_REACHED.
     fileprivate func take(_ wire: ServerCall, limit: String, _ work: @escaping Work) throws {
         let held = HeldWork(work)
+        // Before the work can begin, which may want to know of the end itself.
+        wire.onOver { _ = held.take() }
         let isTaken = submit(for: Contender(wire.peer)) { tool in
             guard let work = held.take(), !wire.isOver else { return }
             work(tool)
@@ -264,7 +268,6 @@ extension WorkerPool {
                 .limitReached, "\(capacity) calls wait for a thread already. Try again in a moment.",
                 metadata: ["limit": limit])
         }
-        wire.onOver { _ = held.take() }
     }
 
     /// Work that one of two takes: the thread whose turn it is, or the end of its call.

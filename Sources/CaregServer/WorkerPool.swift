@@ -1,4 +1,6 @@
 internal import Dispatch
+internal import Foundation
+internal import Glibc
 internal import Synchronization
 
 /// Whose work it is: callers take turns, so that one with a thousand calls in flight does not hold up the others.
@@ -68,62 +70,102 @@ struct FairQueue<Element> {
 final class WorkerPool<Tool>: Sendable {
     typealias Work = @Sendable (Tool) -> Void
 
-    /// Owner of the tool: its queue.
-    private final class Worker: @unchecked Sendable {
-        let queue: DispatchQueue
-        let makeTool: @Sendable () -> Tool
-        lazy var tool = makeTool()
-
-        init(label: String, makeTool: @escaping @Sendable () -> Tool) {
-            queue = DispatchQueue(label: label, qos: .userInitiated)
-            self.makeTool = makeTool
-        }
-    }
-
-    private struct State {
-        var waiting = FairQueue<Work>()
-        var idle: [Worker]
-    }
-
-    let capacity: Int
-    let threads: Int
-    private let state: Mutex<State>
+    private let shared: Shared
 
     /// - Parameters:
     ///   - threads: how many work at once.
     ///   - capacity: pieces of work that may wait.
-    init(label: String, threads: Int, capacity: Int, makeTool: @escaping @Sendable () -> Tool) {
-        self.capacity = capacity
-        self.threads = max(1, threads)
-        let workers = (0..<max(1, threads)).map { Worker(label: "caregd.\(label).\($0)", makeTool: makeTool) }
-        state = Mutex(State(idle: workers))
+    ///   - niceness: how much the threads stand back where processors are short, 0 to 19 (setpriority(2)).
+    init(
+        label: String, threads: Int, capacity: Int, niceness: Int32 = 0, makeTool: @escaping @Sendable () -> Tool
+    ) {
+        shared = Shared(capacity: capacity, threads: max(1, threads))
+        for number in 0..<shared.threads {
+            let worker = Worker()
+            let shared = shared
+            let thread = Thread {
+                if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
+                shared.run(worker, tool: makeTool)
+            }
+            thread.name = "\(label) \(number)"
+            thread.start()
+        }
     }
 
+    deinit { shared.close() }
+
+    var capacity: Int { shared.capacity }
+    var threads: Int { shared.threads }
+
     /// Pieces of work that wait now.
-    var waiting: Int { state.withLock { $0.waiting.count } }
+    var waiting: Int { shared.waiting }
 
     /// Hands in work. False where too much waits already.
     func submit(for contender: Contender, _ work: @escaping Work) -> Bool {
-        let (isTaken, worker) = state.withLock { state -> (Bool, Worker?) in
-            guard state.waiting.count < capacity else { return (false, nil) }
-            state.waiting.append(work, of: contender)
-            return (true, state.idle.popLast())
-        }
-        if let worker {
-            worker.queue.async { self.run(worker) }
-        }
-        return isTaken
+        shared.submit(for: contender, work)
     }
 
-    private func run(_ worker: Worker) {
-        while let work = next(worker) { work(worker.tool) }
+    /// One thread, and what it waits on.
+    private final class Worker: Sendable {
+        let wake = DispatchSemaphore(value: 0)
     }
 
-    private func next(_ worker: Worker) -> Work? {
-        state.withLock { state in
-            if let work = state.waiting.popFirst() { return work }
-            state.idle.append(worker)
-            return nil
+    /// What the pool and its threads have in common: they outlive it by the work that they are at.
+    private final class Shared: Sendable {
+        private struct State {
+            var waiting = FairQueue<Work>()
+            var idle: [Worker] = []
+            var isClosed = false
+        }
+
+        let capacity: Int
+        let threads: Int
+        private let state = Mutex(State())
+
+        init(capacity: Int, threads: Int) {
+            self.capacity = capacity
+            self.threads = threads
+        }
+
+        var waiting: Int { state.withLock { $0.waiting.count } }
+
+        func submit(for contender: Contender, _ work: @escaping Work) -> Bool {
+            let (isTaken, worker) = state.withLock { state -> (Bool, Worker?) in
+                guard state.waiting.count < capacity else { return (false, nil) }
+                state.waiting.append(work, of: contender)
+                return (true, state.idle.popLast())
+            }
+            worker?.wake.signal()
+            return isTaken
+        }
+
+        func close() {
+            let idle = state.withLock { state in
+                state.isClosed = true
+                defer { state.idle = [] }
+                return state.idle
+            }
+            for worker in idle { worker.wake.signal() }
+        }
+
+        func run(_ worker: Worker, tool makeTool: () -> Tool) {
+            let tool = makeTool()
+            while let work = next(worker) { work(tool) }
+        }
+
+        /// The next piece of work, as soon as there is one; nil where there will be none.
+        private func next(_ worker: Worker) -> Work? {
+            while true {
+                let (work, isOver) = state.withLock { state -> (Work?, Bool) in
+                    if let work = state.waiting.popFirst() { return (work, false) }
+                    if state.isClosed { return (nil, true) }
+                    state.idle.append(worker)
+                    return (nil, false)
+                }
+                if let work { return work }
+                if isOver { return nil }
+                worker.wake.wait()
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ public final class Writer: Sendable {
     private let mirrors: [any Mirror]
     private let onCommit: @Sendable (Revision) -> Void
     private let onFatal: @Sendable (StoreFault) -> Void
-    private let queue = DispatchQueue(label: "caregd.writer", qos: .userInitiated)
+    private let queue = DispatchQueue(label: "caregd.writer")
     private let state = Mutex(State())
     private let held = Atomic<Int>(0)
 
