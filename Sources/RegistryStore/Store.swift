@@ -147,12 +147,43 @@ public struct Snapshot {
 
     /// The last committed change.
     public func revision() throws -> Revision {
-        try lastChange()?.revision ?? Revision(0)
+        try logHead().revision
+    }
+
+    /// The revision and the hash of the last change; those of no change where there is none.
+    ///
+    /// Where its entry is damaged, they are what was noted beside the log: one entry that cannot be read must not keep
+    /// everything from being read and written.
+    func logHead() throws -> LogHead {
+        do {
+            guard let last = try lastChange() else { return LogHead() }
+            return LogHead(revision: last.revision, hash: last.hash)
+        } catch let fault as StoreFault {
+            guard case .damaged(tables.changes.name, let key, _) = fault, let noted = try notedHead(),
+                bigEndianBytes(noted.revision.number) == key
+            else { throw fault }
+            return noted
+        }
+    }
+
+    /// What was noted of the last change; nil in a registry that an older caregd wrote last.
+    func notedHead() throws -> LogHead? {
+        guard let value = try tables.meta.get(transaction, Array(MetaKey.logHead.rawValue.utf8))?.value,
+            value.count == 8 + SHA256Digest.byteCount,
+            let hash = SHA256Digest(bytes: Array(value.suffix(SHA256Digest.byteCount)))
+        else { return nil }
+        return LogHead(revision: Revision(integer(bigEndian: value.prefix(8))), hash: hash)
     }
 
     func meta(_ key: MetaKey) throws -> [UInt8] {
         try tables.meta.require(transaction, Array(key.rawValue.utf8)).value
     }
+}
+
+/// Where the change log ends.
+struct LogHead: Equatable {
+    var revision = Revision(0)
+    var hash = ChangeRecord.chainStart
 }
 
 enum MetaKey: String {
@@ -162,6 +193,7 @@ enum MetaKey: String {
     case lastIdentifier = "last_identifier"
     case lastInstanceNumber = "last_instance_number"
     case compaction
+    case logHead = "log_head"
 }
 
 /// The open write transaction. Good inside ``Store/write(_:)`` only.
@@ -201,7 +233,7 @@ public final class StoreTransaction {
     }
 
     func append(_ entry: ChangeRecord, as revision: Revision) throws -> ChangeRecord {
-        let previous = try lastChangeHash ?? snapshot.lastChange()?.hash ?? ChangeRecord.chainStart
+        let previous = try lastChangeHash ?? snapshot.logHead().hash
         var entry = entry
         entry.revision = revision
         entry.hash = entry.chainHash(after: previous)
@@ -259,6 +291,9 @@ public final class StoreTransaction {
             try tables.tallies.put(transaction, owner.key, try snapshot.tally(owner) + change)
         }
         tallyChanges = [:]
+        if let lastChangeHash, let lastRevision {
+            try put(.logHead, bigEndianBytes(lastRevision.number) + lastChangeHash.bytes)
+        }
         if let lastIdentifier {
             try put(.lastIdentifier, bigEndianBytes(lastIdentifier))
         }

@@ -222,6 +222,12 @@ private struct CheckWalk {
             walk.report.revision = entry.revision
             walk.report.lastHash = entry.hash
         }
+        if let noted = try? snapshot.notedHead(), noted.revision >= report.revision,
+            noted != LogHead(revision: report.revision, hash: report.lastHash)
+        {
+            // An entry that was written is not there, or is another one.
+            add(tables.changes, bigEndianBytes(noted.revision.number), .missing)
+        }
         for cover in chain.missingCovers where isWhole {
             add(tables.changes, bigEndianBytes(cover.number), .missing)
         }
