@@ -12,6 +12,7 @@ public enum StateFault: Error, Sendable, CustomStringConvertible {
     case dataEmpty(String)
     case dataForeign(String)
     case dataCut(String, bytes: Int, needed: Int)
+    case dataUnreadable(String)
     case markerDamaged(String)
     case otherHistory(String)
     case older(String, revision: Revision, expected: Revision)
@@ -40,6 +41,9 @@ public enum StateFault: Error, Sendable, CustomStringConvertible {
         case .dataCut(let path, let bytes, let needed):
             "the registry's data file in \(path) is cut: it has \(bytes) bytes of \(needed), and what it holds is not "
                 + "whole: \(Self.mend)"
+        case .dataUnreadable(let path):
+            "the registry's data file in \(path) is damaged in its structure, and reading it ends the process: look at it "
+                + "with: caregd check; \(Self.mend)"
         case .markerDamaged(let path):
             "the file \(path), which says what registry this folder holds, cannot be read: put it back, or bring back a "
                 + "backup with: caregd restore FILE"
@@ -223,11 +227,15 @@ public final class StateFolder: Sendable {
     ///   - region: what it must be of; nil: whatever it is, `default` for a new one.
     ///   - newHistoryID: 32 hex digits for a new registry.
     ///   - isSound: as in ``requireDataFile(isSound:)``.
+    ///   - isReadable: whether reading what a start reads ends otherwise than in a signal; tried in a process of its own.
     /// - Throws: ``StateFault``, ``StoreFault``.
     public func openRegistry(
-        region: String?, newHistoryID: () throws -> String, isSound: (String) -> Bool
+        region: String?, newHistoryID: () throws -> String, isSound: (String) -> Bool,
+        isReadable: (String) -> Bool = { _ in true }
     ) throws -> Store {
-        if try !hasDataFile(isSound: isSound) {
+        if try hasDataFile(isSound: isSound) {
+            guard isReadable(dataFile) else { throw StateFault.dataUnreadable(path) }
+        } else {
             try create(Store.Identity(region: region ?? Self.defaultRegion, historyID: try newHistoryID()))
         }
         // Before its tables are opened: a newer schema may have others.
@@ -281,6 +289,18 @@ public final class StateFolder: Sendable {
 
     /// Compares the marker with what the data file says, and writes it where it is not there yet.
     private func settleMarker(_ identity: Store.Identity, revision: Revision) throws(StateFault) {
+        if let settled = try settledMarker(identity, revision: revision) { try put(settled) }
+    }
+
+    /// Compares the marker with what a data file says of itself, as a start does, and changes nothing.
+    ///
+    /// - Throws: ``StateFault`` where a start would refuse the file.
+    public func requireKept(_ identity: Store.Identity, revision: Revision) throws(StateFault) {
+        _ = try settledMarker(identity, revision: revision)
+    }
+
+    /// - Returns: the marker as it should be; nil where it is so.
+    private func settledMarker(_ identity: Store.Identity, revision: Revision) throws(StateFault) -> RegistryMarker? {
         var settled = RegistryMarker(region: identity.region, historyID: identity.historyID, revision: revision)
         if let marker = try marker() {
             guard marker.region == identity.region else {
@@ -290,13 +310,13 @@ public final class StateFolder: Sendable {
                 guard revision >= marker.revision else {
                     throw .older(path, revision: revision, expected: marker.revision)
                 }
-                if marker.incomingHistoryID == nil { return }
+                if marker.incomingHistoryID == nil { return nil }
             } else if marker.incomingHistoryID != identity.historyID {
                 throw .otherHistory(path)
             }
             settled.revision = max(revision, marker.historyID == identity.historyID ? marker.revision : revision)
         }
-        try put(settled)
+        return settled
     }
 
     /// Notes how far the registry has come, when nothing more will be written.

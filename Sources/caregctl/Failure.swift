@@ -70,6 +70,13 @@ extension Failure {
             metadata: refusal.metadata)
     }
 
+    /// Where the host's own daemon is, for a user whose default is another folder.
+    private static func hint(otherThan path: String) -> String {
+        let host = "/run/caregd/admin.sock"
+        guard path != host, unsafe access(host, F_OK) == 0 else { return "" }
+        return "; the host's daemon is at \(host): give --socket, or set CAREG_SOCKET"
+    }
+
     init(_ error: CaregConnectionError) {
         switch error {
         case .noDaemon(let path, let errno) where errno == EACCES || errno == EPERM:
@@ -79,7 +86,8 @@ extension Failure {
         case .noDaemon(let path, let errno):
             self.init(
                 exit: .noDaemon, code: "UNAVAILABLE", reason: "NO_DAEMON",
-                message: "no daemon answers at \(path): \(SystemError.text(errno))", metadata: ["socket": path])
+                message: "no daemon answers at \(path): \(SystemError.text(errno))" + Self.hint(otherThan: path),
+                metadata: ["socket": path])
         case .connectionLost(let why):
             self.init(
                 exit: .noDaemon, code: "UNAVAILABLE", reason: "CONNECTION_LOST",

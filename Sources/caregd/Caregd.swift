@@ -17,7 +17,7 @@ struct Caregd: ParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, CheckCommand.self, RestoreCommand.self, AuditCommand.self, WalkCommand.self,
-            CompareCommand.self,
+            CompareCommand.self, ProbeCommand.self,
         ],
         defaultSubcommand: RunCommand.self)
 

@@ -33,5 +33,13 @@ struct CheckCommand: ParsableCommand {
             throw StartFailure(
                 .damaged, "the registry in \(folder.path) is damaged: bring back a backup with: caregd restore FILE")
         }
+        // The walk was sound, in its process: reading the same here is safe.
+        do {
+            let store = try Store(path: folder.dataFile, creating: nil, isReadOnly: true)
+            let (identity, revision) = try store.read { (try $0.identity(), try $0.revision()) }
+            try folder.requireKept(identity, revision: revision)
+        } catch {
+            throw StartFailure(error, doing: "check")
+        }
     }
 }

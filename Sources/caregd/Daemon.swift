@@ -117,7 +117,7 @@ final class Daemon {
             let folder = try StateFolder(path: folders.state, creates: true)
             let store = try folder.openRegistry(
                 region: region, newHistoryID: { hexText(try SystemRandom.bytes(16)) },
-                isSound: { WalkOutcome.isSound($0) })
+                isSound: { WalkOutcome.isSound($0) }, isReadable: { ProbeCommand.survives($0) })
             return (folder, store)
         } catch {
             throw StartFailure(error, doing: "the registry in \(folders.state) cannot be opened")

@@ -43,7 +43,9 @@ extension StartFailure {
             case .notAFolder, .newerSchema, .otherRegion: .configuration
             case .foreignOwner: .permission
             case .locked: .busy
-            case .dataMissing, .dataEmpty, .dataForeign, .dataCut, .markerDamaged, .otherHistory, .older: .damaged
+            case .dataMissing, .dataEmpty, .dataForeign, .dataCut, .dataUnreadable, .markerDamaged, .otherHistory,
+                .older:
+                .damaged
             case .copyUnusable: .data
             case .file: .system
             }

@@ -75,6 +75,41 @@ struct CompareCommand: ParsableCommand {
     }
 }
 
+/// What a start runs first in a process of its own: a look at all that a start reads. A data file whose pages point anywhere
+/// may end who reads it.
+struct ProbeCommand: ParsableCommand {
+    static let name = "probe-data-file"
+    static let configuration = CommandConfiguration(commandName: name, shouldDisplay: false)
+
+    @Argument var file: String
+
+    func run() throws {
+        do {
+            guard let version = try Store.identity(ofFile: file)?.schemaVersion, version <= Store.schemaVersion else {
+                return
+            }
+            let store = try Store(path: file, creating: nil, isReadOnly: true)
+            try store.read { snapshot in
+                _ = try snapshot.regionTally()
+                _ = try snapshot.revision()
+                try snapshot.instances(after: nil) { instance in
+                    try snapshot.cas(of: instance.number, after: nil) { _ in true }
+                    return true
+                }
+            }
+        } catch is StoreFault {
+            // The start says it better.
+        }
+    }
+
+    /// Whether the look at a data file ends by itself.
+    static func survives(_ file: String) -> Bool {
+        guard let end = try? ChildProcess.run([name, file], onLine: { _ in }) else { return true }
+        if case .exited = end { return true }
+        return false
+    }
+}
+
 /// Standard output, unbuffered.
 enum StandardOutput {
     /// Writes all of it, and gives up silently where nobody reads any more.
