@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestPKI
 import Testing
 
 /// What survives a crash, and what a daemon refuses to start on.
@@ -128,6 +129,36 @@ import Testing
         let check = try daemon.offline("check")
         #expect(check.exit != 0 && check.exit < 128, "\(check)")
         if damage == .missing { #expect(!FileManager.default.fileExists(atPath: file), "no new registry is made") }
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
+    func aDataFileWhosePagesPointAnywhereIsRefusedInASentence(seed: UInt64) throws {
+        let daemon = try Daemon()
+        for number in 0..<50 { try daemon.createInstance("plant-\(number)") }
+        #expect(try daemon.terminate() == 0)
+        let file = daemon.dataFile
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+        var generator = SeededGenerator(seed: seed)
+        for index in 8_192..<min(bytes.count, 8_192 + 12 * 4_096) { bytes[index] = UInt8(generator.below(256)) }
+        try bytes.write(to: URL(fileURLWithPath: file))
+        let refused = try daemon.startRefused()
+        #expect(refused.exit != 0 && refused.exit < 128, "\(refused)")
+        #expect((refused.errorText + refused.text).contains("restore"), "it says what to do: \(refused)")
+    }
+
+    @Test func checkTellsACopyThatAStartRefuses() throws {
+        let (daemon, other) = (try Daemon(), try Daemon())
+        for daemon in [daemon, other] {
+            try daemon.createInstance("plant")
+            #expect(try daemon.terminate() == 0)
+        }
+        #expect(try daemon.offline("check").exit == 0)
+        try FileManager.default.removeItem(atPath: daemon.dataFile)
+        try FileManager.default.copyItem(atPath: other.dataFile, toPath: daemon.dataFile)
+        for refused in [try daemon.startRefused(), try daemon.offline("check")] {
+            #expect(refused.exit == 1, "\(refused)")
+            #expect((refused.errorText + refused.text).contains("another history"), "\(refused)")
+        }
     }
 
     /// A sanitizer has a handler of its own, and says more.
