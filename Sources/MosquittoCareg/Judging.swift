@@ -27,7 +27,10 @@ extension Plugin {
         let code = unsafe verify(plugin, client.pointee.certificate, &verdict)
         guard code == CAREG_ANSWERED else { return .unknown(code) }
         unsafe keep(verdict, client)
-        return verdict.reason == UInt32(CAREG_REASON_TRUSTED) ? .trusted : .refused(verdict.reason)
+        if verdict.reason == UInt32(CAREG_REASON_TRUSTED) { return .trusted }
+        unsafe plugin.pointee.lastRefusal = verdict
+        unsafe plugin.pointee.lastRefused = unsafe client.pointee.certificate
+        return .refused(verdict.reason)
     }
 
     static func keep(_ verdict: careg_verdict, _ client: Client.Pointer) {
@@ -117,12 +120,19 @@ extension Plugin {
         line.log(MOSQUITTO_LOG_NOTICE)
     }
 
-    /// The same, with the CA's serial number looked up once more: it is not kept for each client.
+    /// The same, with the CA's serial number looked up once more where it was not told just now: it is not kept for each
+    /// client.
     static func logRefusal(_ plugin: Pointer, _ what: StaticString, _ client: Client.Pointer, _ judgement: Judgement) {
         var verdict: careg_verdict?
         if case .refused = judgement {
             var found = careg_verdict()
-            if unsafe verify(plugin, client.pointee.certificate, &found) == CAREG_ANSWERED { verdict = found }
+            if let last = unsafe plugin.pointee.lastRefused, unsafe last == client.pointee.certificate {
+                unsafe verdict = plugin.pointee.lastRefusal
+                // For this line only: the address may be another certificate's later.
+                unsafe plugin.pointee.lastRefused = nil
+            } else if unsafe verify(plugin, client.pointee.certificate, &found) == CAREG_ANSWERED {
+                verdict = found
+            }
         }
         unsafe logRefusal(
             what, id: client.pointee.id, judgement, verdict, certificate: client.pointee.certificate)

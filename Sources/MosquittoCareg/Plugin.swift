@@ -22,6 +22,10 @@ public import CMosquitto
     var isScanWanted = false
     /// Nobody has answered lately.
     var isOut = false
+    /// The last verdict against a client that is remembered, and the client's certificate: what is logged of it needs no
+    /// other question.
+    var lastRefusal = careg_verdict()
+    var lastRefused: UnsafeMutableRawPointer?
     /// There are ticks, or the log has said that there are none.
     var hasTicks = false
     let startedAt = careg_system_nanoseconds()
