@@ -233,29 +233,34 @@ public struct PathSearch {
     /// Whether, by names, there is a way from a certificate of the chain up to one that an anchor has signed. Without one it
     /// is a stranger's, whose signatures and their keys are not worth the work.
     ///
+    /// It looks in the order of the search itself, so that it spends nothing that the search would not have spent before its
+    /// first path.
+    ///
     /// - Returns: nil where the budget is used up.
-    private mutating func leadsToAnchor(_ start: Int, diagnosing: Bool) throws -> Bool? {
-        let list = CandidateList(subject: start, diagnosing: diagnosing)
+    private mutating func leadsToAnchor(_ index: Int, diagnosing: Bool) throws -> Bool? {
+        let list = CandidateList(subject: index, diagnosing: diagnosing)
         if let known = leads[list] { return known }
-        var reached = [start]
-        var next = 0
-        while next < reached.count {
-            let index = reached[next]
-            next += 1
-            for candidate in try candidates(for: index, diagnosing: diagnosing) {
-                guard budget.takePathSteps(1) else { return nil }
-                switch candidate {
-                case .anchor(let link):
-                    guard let verifies = verifies(index, link.anchor.certificate, link.keyNumber) else { return nil }
-                    guard verifies else { continue }
-                    leads[list] = true
-                    return true
-                case .intermediate(let above):
-                    if !reached.contains(above) { reached.append(above) }
-                }
+        var visited: Set<Int> = [index]
+        let answer = try leadsToAnchor(index, diagnosing: diagnosing, &visited)
+        leads[list] = answer
+        return answer
+    }
+
+    private mutating func leadsToAnchor(
+        _ index: Int, diagnosing: Bool, _ visited: inout Set<Int>
+    ) throws -> Bool? {
+        for candidate in try candidates(for: index, diagnosing: diagnosing) {
+            guard budget.takePathSteps(1) else { return nil }
+            switch candidate {
+            case .anchor(let link):
+                guard let verifies = verifies(index, link.anchor.certificate, link.keyNumber) else { return nil }
+                if verifies { return true }
+            case .intermediate(let above):
+                guard visited.insert(above).inserted else { continue }
+                guard let leads = try leadsToAnchor(above, diagnosing: diagnosing, &visited) else { return nil }
+                if leads { return true }
             }
         }
-        leads[list] = false
         return false
     }
 

@@ -57,6 +57,17 @@ import Verification
         #expect(verdict.reason == reason, "\(count): \(verdict.detail)")
     }
 
+    @Test func manyAnchorsOfANameDoNotKeepTheWayByAnotherOneFromBeingFound() {
+        // A new anchor of one name each year, and the newest certified by another one meanwhile.
+        let yearly = (0..<120).map { Entity.root("Yearly", key: .p256(400 + $0)) }
+        let other = Entity.root("Other", key: .p256(7))
+        let bridge = other.authority("Yearly", key: .p256(8))
+        let line = bridge.authority("Line", key: .p256(9))
+        let anchors = (yearly + [other]).map { World.Anchor($0.der) }
+        let verdict = judge(World(anchors: anchors, chain: [line.device(), line, bridge].map(\.der)))
+        #expect(verdict.reason == .trusted, "\(verdict.detail)")
+    }
+
     /// Strangers of one name, each signed by itself, unless the last one names another issuer.
     private static func strangers(_ count: Int, lastIssuer: Entity? = nil) -> [Entity] {
         (0..<count).map { number in
