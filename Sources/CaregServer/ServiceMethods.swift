@@ -76,7 +76,8 @@ struct ServiceMethods: Sendable {
                 verifier.verify),
             query(
                 .verifier, "ListTrustAnchors", answerBytes: { rows($0.pageSize, of: 4_096) }, verifier.listTrustAnchors),
-            query(.verifier, "Poll", answerBytes: { rows($0.limit, of: 512) }, verifier.poll),
+            // It may wait for long: no room is kept for its answer meanwhile, or a few would keep it from all others.
+            query(.verifier, "Poll", answerBytes: { _ in 0 }, verifier.poll),
             stream(.verifier, "Watch", verifier.watch),
 
             query(.admin, "GetStatus", admin.getStatus),
@@ -122,7 +123,7 @@ struct ServiceMethods: Sendable {
 
     /// Answered on a query thread.
     ///
-    /// - Parameter answerBytes: how large the answer may become: the work begins when there is room for it.
+    /// - Parameter answerBytes: how large the answer may become: the work begins when there is room for it. 0: at once.
     private func query<Request: Message, Response: Message>(
         _ service: ServiceName, _ name: String, in pool: WorkerPool<Void>? = nil, limit: String = "waiting_queries",
         answerBytes: @escaping @Sendable (Request) -> Int = { _ in 65_536 }, _ body: @escaping Unary<Request, Response>
@@ -144,9 +145,11 @@ struct ServiceMethods: Sendable {
     ) {
         call.attempt {
             try pool.take(call.wire, limit: limit) {
-                let hasRoom = call.wire.takeRoom(forAnswerOf: answerBytes) {
-                    take(call, in: pool, limit: limit, answerBytes: answerBytes, body)
-                }
+                let hasRoom =
+                    answerBytes == 0
+                    || call.wire.takeRoom(forAnswerOf: answerBytes) {
+                        take(call, in: pool, limit: limit, answerBytes: answerBytes, body)
+                    }
                 if hasRoom { call.attempt(body) }
             }
         }

@@ -108,6 +108,26 @@ import Testing
         }
     }
 
+    @Test func pollsThatWaitKeepNoRoomFromOtherAnswers() throws {
+        let daemon = try TestDaemon()
+        // More than the room for all unsent answers, were each to keep that of its own.
+        let waiting = try (0..<24).map { _ in
+            let client = try daemon.client(.broker)
+            return Beside {
+                try client.poll(
+                    .with {
+                        $0.limit = 1_000
+                        $0.maxWait.seconds = 30
+                    })
+            }
+        }
+        #expect(eventually { daemon.pollsWaiting == 24 })
+        #expect(try daemon.client(.broker).poll(.init()).changes.isEmpty)
+        _ = try daemon.client().getStatus(.init())
+        try daemon.createInstances("a")
+        for poll in waiting { #expect(try poll.value().revision == 1) }
+    }
+
     @Test func pollsPastTheirLimitAreRefused() throws {
         var limits = ServiceLimits()
         limits.waitingPolls = 4
