@@ -131,7 +131,7 @@ public nonisolated struct Careg_V1_PollRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Changes after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
+  /// Changes after this revision; 0 from where on all are kept (REVISION_COMPACTED, REVISION_AHEAD).
   public var sinceRevision: UInt64 = 0
 
   /// How long to wait for a change: 0 to 30 seconds, milliseconds count; longer is taken as 30, negative is refused
@@ -184,7 +184,7 @@ public nonisolated struct Careg_V1_WatchRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Changes after this revision; 0 for all that are kept (REVISION_COMPACTED, REVISION_AHEAD).
+  /// Changes after this revision; 0 from where on all are kept (REVISION_COMPACTED, REVISION_AHEAD).
   public var sinceRevision: UInt64 = 0
 
   /// The history that `since_revision` belongs to; another one is REVISION_AHEAD. Empty: not checked.

@@ -90,6 +90,7 @@ enum NameText {
 
     /// Text mapped, with its case folded, in normalization form KC; nil where the budget is used up.
     private static func mapped(_ text: String, _ budget: inout Int) -> [UInt8]? {
+        guard text.unicodeScalars.count * costPerScalar <= budget else { return exhaust(&budget) }
         var normalized: [UInt8] = []
         var piece = ""
         var count = 0

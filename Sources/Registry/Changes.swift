@@ -33,7 +33,10 @@ extension Registry {
             var page = ChangePage(entries: [], reached: since, last: try snapshot.revision())
             try snapshot.requireKept(since, of: historyID, last: page.last)
             var walked = 0
-            try snapshot.changes(after: since) { entry in
+            // From the beginning is from where everything is told one by one, so that what follows it is, too.
+            let start = since.number == 0 ? try snapshot.lastCompactedChange() : since
+            page.reached = start
+            try snapshot.changes(after: start) { entry in
                 if page.entries.count == limit || walked == limits.walkedRowsPerPage { return false }
                 walked += 1
                 page.reached = entry.revision

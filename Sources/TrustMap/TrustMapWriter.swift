@@ -161,7 +161,10 @@ public final class TrustMapWriter: Sendable {
     }
 
     private func growNow() throws(TrustMapFault) -> Bool {
-        let (capacity, generation) = tables.withLock { ($0.grownCapacity(), $0.current.view.generation) }
+        // Whoever has retired it may use the provisional path by now.
+        let (capacity, generation) = tables.withLock {
+            ($0.isRetired ? nil : $0.grownCapacity(), $0.current.view.generation)
+        }
         guard let capacity else { return false }
         // Allocating its pages takes a while: outside the lock.
         let successor = try MapFile(
