@@ -29,10 +29,7 @@ struct AdminService: Sendable {
         _ request: Careg_V1_ListAuditRecordsRequest, _ call: Call<Careg_V1_ListAuditRecordsResponse>
     ) throws {
         let tokens = PageTokens(query: "audit", String(request.sinceRevision))
-        let cursor = try tokens.open(request.pageToken).map { bytes in
-            guard bytes.count == 8 else { throw PageTokens.refusal }
-            return Revision(integer(bigEndian: bytes))
-        }
+        let cursor = try tokens.openNumber(request.pageToken).map { Revision($0) }
         let page = try registry.auditRecords(
             since: Revision(request.sinceRevision), after: cursor, pageSize: try limits.pageSize(request.pageSize))
         call.succeed(
@@ -58,10 +55,7 @@ struct AdminService: Sendable {
         _ request: Careg_V1_ListRefusalsRequest, _ call: Call<Careg_V1_ListRefusalsResponse>
     ) throws {
         let tokens = PageTokens(query: "refusals", String(request.sinceNumber))
-        let cursor: UInt64? = try tokens.open(request.pageToken).map { bytes in
-            guard bytes.count == 8 else { throw PageTokens.refusal }
-            return integer(bigEndian: bytes)
-        }
+        let cursor = try tokens.openNumber(request.pageToken)
         let page = refusals.page(
             after: max(request.sinceNumber, cursor ?? 0), size: try limits.pageSize(request.pageSize))
         let hasMore = page.rows.count < page.totalSize

@@ -168,6 +168,14 @@ struct PageTokens {
         return cursor
     }
 
+    /// The same where the cursor is a number.
+    func openNumber(_ token: String) throws -> UInt64? {
+        try open(token).map { bytes in
+            guard bytes.count == 8 else { throw Self.refusal }
+            return integer(bigEndian: bytes)
+        }
+    }
+
     private func mark(_ cursor: [UInt8]) -> ArraySlice<UInt8> {
         SHA256Digest(hashing: Array(query.utf8) + [0] + cursor).bytes.prefix(8)
     }

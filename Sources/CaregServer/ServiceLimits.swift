@@ -52,6 +52,11 @@ public struct ServiceLimits: Sendable {
     /// No more than leave LMDB readers for everybody, on however large a host.
     static var processors: Int { min(128, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 
+    /// The rows that a request will get at the most, whether it is refused for them or not.
+    func expectedRows(_ given: UInt32) -> Int {
+        given == 0 ? defaultPageRows : min(Int(given), pageRows)
+    }
+
     /// The rows that a request asks for.
     ///
     /// - Throws: ``Registry/Refusal`` ARGUMENT_INVALID.

@@ -42,10 +42,12 @@ struct ServiceMethods: Sendable {
     func all(
         registry: RegistryService, verifier: VerifierService, admin: AdminService, backup: BackupService
     ) -> [TTRPC.Method] {
-        [
+        // By its usual rows: a page of larger ones takes more room than it asked for, once.
+        let rows = { @Sendable (count: UInt32, bytes: Int) in registry.limits.expectedRows(count) * bytes }
+        return [
             change(.registry, "CreateInstance", registry.createInstance),
             glance(.registry, "GetInstance", registry.getInstance),
-            query(.registry, "ListInstances", answerBytes: { rows($0.pageSize, of: 256) }, registry.listInstances),
+            query(.registry, "ListInstances", answerBytes: { rows($0.pageSize, 256) }, registry.listInstances),
             change(.registry, "UpdateInstance", registry.updateInstance),
             change(.registry, "DeleteInstance", registry.deleteInstance),
             change(.registry, "IssueRegistrationCode", registry.issueRegistrationCode),
@@ -55,7 +57,7 @@ struct ServiceMethods: Sendable {
                 .registry, "RegisterCaCertificate", changes: true, registry.registerCaCertificate),
             verification(.registry, "GetCaCertificate", changes: false, registry.getCaCertificate),
             query(
-                .registry, "ListCaCertificates", answerBytes: { rows($0.pageSize, of: 1_024) },
+                .registry, "ListCaCertificates", answerBytes: { rows($0.pageSize, 1_024) },
                 registry.listCaCertificates),
             change(.registry, "UpdateCaCertificate", registry.updateCaCertificate),
             change(.registry, "ActivateCaCertificate", registry.activateCaCertificate),
@@ -65,7 +67,7 @@ struct ServiceMethods: Sendable {
                 .registry, "RegisterDeviceCertificate", changes: true, registry.registerDeviceCertificate),
             glance(.registry, "GetDeviceCertificate", registry.getDeviceCertificate),
             query(
-                .registry, "ListDeviceCertificates", answerBytes: { rows($0.pageSize, of: 768) },
+                .registry, "ListDeviceCertificates", answerBytes: { rows($0.pageSize, 768) },
                 registry.listDeviceCertificates),
             change(.registry, "ActivateDeviceCertificate", registry.activateDeviceCertificate),
             change(.registry, "DeactivateDeviceCertificate", registry.deactivateDeviceCertificate),
@@ -75,23 +77,18 @@ struct ServiceMethods: Sendable {
                 .verifier, "Verify", changes: false, inPlace: verifier.known?.handler, atOnce: verifier.verifyKnown,
                 verifier.verify),
             query(
-                .verifier, "ListTrustAnchors", answerBytes: { rows($0.pageSize, of: 4_096) }, verifier.listTrustAnchors),
+                .verifier, "ListTrustAnchors", answerBytes: { rows($0.pageSize, 4_096) }, verifier.listTrustAnchors),
             // It may wait for long: no room is kept for its answer meanwhile, or a few would keep it from all others.
             query(.verifier, "Poll", answerBytes: { _ in 0 }, verifier.poll),
             stream(.verifier, "Watch", verifier.watch),
 
             query(.admin, "GetStatus", admin.getStatus),
             query(.admin, "GetMetrics", admin.getMetrics),
-            query(.admin, "ListAuditRecords", answerBytes: { rows($0.pageSize, of: 640) }, admin.listAuditRecords),
+            query(.admin, "ListAuditRecords", answerBytes: { rows($0.pageSize, 640) }, admin.listAuditRecords),
             query(.admin, "ListRefusals", admin.listRefusals),
             query(.admin, "VerifyAuditLog", in: workplaces.audits, limit: "waiting_audits", admin.verifyAuditLog),
             stream(.admin, "Backup", in: workplaces.copies, backup.backup),
         ]
-    }
-
-    /// What a page may have, by its usual rows: a page of larger ones takes more room than it asked for, once.
-    private func rows(_ count: UInt32, of bytes: Int) -> Int {
-        (count == 0 ? 100 : Int(min(count, 1_000))) * bytes
     }
 
     // MARK: Kinds of methods

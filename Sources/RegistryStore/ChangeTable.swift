@@ -4,16 +4,6 @@ extension Snapshot {
         try tables.changes.last(transaction, notAbove: bigEndianBytes(UInt64.max))?.record
     }
 
-    /// The first entry that is kept.
-    public func firstChange() throws -> ChangeRecord? {
-        var first: ChangeRecord?
-        try changes(after: Revision(0)) { entry in
-            first = entry
-            return false
-        }
-        return first
-    }
-
     /// All entries that are kept.
     public func changeCount() throws -> Int {
         try tables.changes.count(transaction)
