@@ -1,5 +1,4 @@
 internal import CaregProto
-internal import LMDB
 internal import Registry
 internal import RegistryStore
 internal import SwiftProtobuf
@@ -76,18 +75,14 @@ struct WireFailure {
         switch error {
         case let refusal as Refusal:
             self.init(refusal)
-        case StoreFault.storage(.diskFull):
+        case let fault as StoreFault where fault.isDiskFull:
             self.init(
                 Refusal(
                     .diskFull,
                     "The state folder's file system is full. Nothing was changed; make room and try again, no restart is "
                         + "needed."))
         case let fault as StoreFault:
-            let isDamage =
-                switch fault {
-                case .damaged, .storage(.damaged), .storage(.notADatabase): true
-                case .storage: false
-                }
+            let isDamage = fault.isDamage
             self.init(
                 code: isDamage ? .dataLoss : .internal, reason: isDamage ? "DATA_LOSS" : "INTERNAL",
                 message: isDamage

@@ -1,5 +1,4 @@
 internal import Certificates
-internal import LMDB
 internal import Logging
 internal import Registry
 public import RegistryStore
@@ -101,7 +100,7 @@ final class FaultTally: Sendable {
     var count: Int { number.load(ordering: .relaxed) }
 
     func note(_ fault: any Error) {
-        if case StoreFault.storage(.diskFull) = fault { return }
+        if let fault = fault as? StoreFault, fault.isDiskFull { return }
         number.add(1, ordering: .relaxed)
     }
 }

@@ -1,5 +1,4 @@
 public import Certificates
-internal import LMDB
 public import RegistryStore
 public import Signatures
 public import Verification
@@ -190,7 +189,7 @@ extension Registry {
                 judgeKnown(record, contentHash: sighting.contentHash, &verdict)
                 completion(.success(verdict))
             case .success(.overtaken): overtaken()
-            case .failure(StoreFault.storage(.diskFull)):
+            case .failure(let fault as StoreFault) where fault.isDiskFull:
                 // The verdict stands; the device registers when it next connects.
                 completion(.success(verdict))
             case .failure(let refusal as Refusal) where refusal.reason == .limitReached:

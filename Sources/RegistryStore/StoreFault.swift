@@ -20,6 +20,21 @@ public enum StoreFault: Error, Sendable {
     }
 }
 
+extension StoreFault {
+    /// There is no room on the disk, or none left of the address space: it passes when there is.
+    public var isDiskFull: Bool {
+        if case .storage(.diskFull) = self { true } else { false }
+    }
+
+    /// What is on the disk is not what was written.
+    public var isDamage: Bool {
+        switch self {
+        case .damaged, .storage(.damaged), .storage(.notADatabase): true
+        case .storage: false
+        }
+    }
+}
+
 extension StoreFault: CustomStringConvertible {
     /// What went wrong, for a log line or a finding of `caregd check`.
     public var description: String {

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Foundation
-internal import LMDB
 internal import RegistryStore
 
 /// The option of the verbs that work offline.
@@ -57,7 +56,7 @@ extension StartFailure {
         switch error {
         case let failure as StartFailure: self = failure
         case let fault as StateFault: self.init(fault)
-        case StoreFault.storage(.diskFull): self.init(.system, "\(what): \(error)")
+        case let fault as StoreFault where fault.isDiskFull: self.init(.system, "\(what): \(error)")
         case is StoreFault:
             self.init(
                 .damaged,
