@@ -1,6 +1,7 @@
 internal import Certificates
 internal import Foundation
 internal import LMDB
+internal import Registry
 internal import RegistryStore
 internal import Signatures
 
@@ -61,10 +62,12 @@ struct DeviceFactory {
     }
 }
 
-/// Durable registrations against a plain LMDB loop with the same rows and the same commits.
+/// Durable registrations against a plain LMDB loop with the same rows and the same commits, and a device's record against plain
+/// gets of such rows.
 struct WriteBench {
     private static let perCommit: UInt64 = 1_000
     private static let commitsPerRound: UInt64 = 10
+    private static let readsPerRound = 2_000
     private let workshop: Workshop
     private let rounds: Int
 
@@ -81,9 +84,11 @@ struct WriteBench {
         let factory = try DeviceFactory(template: template, ca: ca)
         let raw = try RawRows(path: workshop.path("mdb"), valueBytes: template.count + 250)
         var (own, rawRounds, alone, rawAlone) = (Rounds(), Rounds(), Rounds(), Rounds())
+        var (reads, rawReads) = (Rounds(), Rounds())
         var next: UInt64 = 1
         for _ in 0..<rounds {
             let perRound = Self.perCommit * Self.commitsPerRound
+            let registered = next..<next + perRound
             let time = try nanosecondsPerCall(Int(Self.commitsPerRound)) { _ in
                 try bench.store.write { try factory.store(next..<next + Self.perCommit, in: $0) }
                 next += Self.perCommit
@@ -93,6 +98,17 @@ struct WriteBench {
                 try raw.write(next + UInt64(index) * Self.perCommit, count: Self.perCommit)
             }
             rawRounds.append(1e9 / rawTime * Double(Self.perCommit))
+            let selectors = try (0..<Self.readsPerRound).map { _ in
+                let certificate = try Certificate(der: factory.der(.random(in: registered)))
+                return DeviceSelector(ca: ca.serialNumber, serialNumber: certificate.serialNumber, fingerprint: nil)
+            }
+            reads.append(
+                try nanosecondsPerCall(Self.readsPerRound) { index in
+                    _ = try bench.registry.read { try $0.requireDevice(selectors[index]) }
+                } / 1_000)
+            let written = (0..<Self.readsPerRound).map { _ in UInt64.random(in: next..<next + perRound) }
+            rawReads.append(
+                try nanosecondsPerCall(Self.readsPerRound) { index in try raw.read(written[index]) } / 1_000)
             next += perRound
             alone.append(
                 try nanosecondsPerCall(50) { _ in
@@ -111,6 +127,10 @@ struct WriteBench {
             Figure(
                 name: "one registration alone", unit: "us", value: alone.median, baselineName: "one LMDB commit",
                 baseline: rawAlone.median, target: .atMost(1.5), spread: alone.spread))
+        report.add(
+            Figure(
+                name: "device show", unit: "us", value: reads.median, baselineName: "raw LMDB gets",
+                baseline: rawReads.median, target: .told, spread: reads.spread))
     }
 }
 
@@ -140,11 +160,26 @@ private struct RawRows {
                 for (index, row) in tables.enumerated() {
                     // Records, the list and the log grow at the end; hashes fall anywhere.
                     let isHashed = index == 1 || index == 2
-                    var key = isHashed ? hash : seed
-                    while key.count < row.keyBytes { key.append(0) }
+                    let key = Self.key(isHashed ? hash : seed, bytes: row.keyBytes)
                     try transaction.put(row.table, key, [UInt8](repeating: 7, count: row.valueBytes))
                 }
             }
         }
+    }
+
+    /// What leads to a device and the device's record, in a snapshot of its own.
+    func read(_ number: UInt64) throws {
+        let seed = bigEndianBytes(number)
+        let (record, index) = (tables[0], tables[1])
+        let isThere = try environment.read { transaction in
+            let key = Self.key(SHA256Digest(hashing: seed).bytes, bytes: index.keyBytes)
+            return try transaction.get(index.table, key) != nil
+                && transaction.get(record.table, Self.key(seed, bytes: record.keyBytes)) != nil
+        }
+        guard isThere else { throw BenchFailure("a row that was written is not there") }
+    }
+
+    private static func key(_ start: [UInt8], bytes: Int) -> [UInt8] {
+        start + [UInt8](repeating: 0, count: max(0, bytes - start.count))
     }
 }
