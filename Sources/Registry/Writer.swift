@@ -230,7 +230,7 @@ public final class Writer: Sendable {
         }
         note { statistics in
             statistics.faults += 1
-            if case StoreFault.storage(.diskFull) = fault { statistics.isDiskFull = true }
+            if let fault = fault as? StoreFault, fault.isDiskFull { statistics.isDiskFull = true }
         }
         command.fail(fault)
     }
