@@ -78,11 +78,7 @@ struct GrowthBench {
                         throw BenchFailure("a known device is not known")
                     }
                 } / 1_000)
-            times.show.append(
-                try nanosecondsPerCall(Self.calls) { index in
-                    let selector = DeviceSelector(ca: ca.serialNumber, serialNumber: serials[index], fingerprint: nil)
-                    _ = try bench.registry.read { try $0.requireDevice(selector) }
-                } / 1_000)
+            times.show.append(try bench.microsecondsPerShow(of: serials, under: ca))
             var filter = DeviceFilter()
             times.search.append(
                 try nanosecondsPerCall(Self.calls) { index in

@@ -183,3 +183,13 @@ final class BenchRegistry {
         }
     }
 }
+
+extension BenchRegistry {
+    /// How long it takes to find a device's record by its SN, each in a snapshot of its own: the mean over all of `serials`.
+    func microsecondsPerShow(of serials: [SerialNumber], under ca: CaRecord) throws -> Double {
+        let selectors = serials.map { DeviceSelector(ca: ca.serialNumber, serialNumber: $0, fingerprint: nil) }
+        return try nanosecondsPerCall(selectors.count) { index in
+            _ = try registry.read { try $0.requireDevice(selectors[index]) }
+        } / 1_000
+    }
+}

@@ -1,7 +1,6 @@
 internal import Certificates
 internal import Foundation
 internal import LMDB
-internal import Registry
 internal import RegistryStore
 internal import Signatures
 
@@ -98,14 +97,10 @@ struct WriteBench {
                 try raw.write(next + UInt64(index) * Self.perCommit, count: Self.perCommit)
             }
             rawRounds.append(1e9 / rawTime * Double(Self.perCommit))
-            let selectors = try (0..<Self.readsPerRound).map { _ in
-                let certificate = try Certificate(der: factory.der(.random(in: registered)))
-                return DeviceSelector(ca: ca.serialNumber, serialNumber: certificate.serialNumber, fingerprint: nil)
+            let serials = try (0..<Self.readsPerRound).map { _ in
+                try Certificate(der: factory.der(.random(in: registered))).serialNumber
             }
-            reads.append(
-                try nanosecondsPerCall(Self.readsPerRound) { index in
-                    _ = try bench.registry.read { try $0.requireDevice(selectors[index]) }
-                } / 1_000)
+            reads.append(try bench.microsecondsPerShow(of: serials, under: ca))
             let written = (0..<Self.readsPerRound).map { _ in UInt64.random(in: next..<next + perRound) }
             rawReads.append(
                 try nanosecondsPerCall(Self.readsPerRound) { index in try raw.read(written[index]) } / 1_000)
@@ -137,19 +132,31 @@ struct WriteBench {
 /// The rows of a registration as plain puts: the record, two indexes, the list and the change.
 private struct RawRows {
     private let environment: Environment
-    private let tables: [(table: Table, keyBytes: Int, valueBytes: Int)]
+    private let tables: [Rows]
+
+    private struct Rows {
+        var table: Table
+        var keyBytes: Int
+        var valueBytes: Int
+        /// Records, the list and the log grow at the end; hashes fall anywhere.
+        var isHashed: Bool
+
+        func key(_ seed: [UInt8], _ hash: [UInt8]) -> [UInt8] {
+            let start = isHashed ? hash : seed
+            return start + [UInt8](repeating: 0, count: keyBytes - start.count)
+        }
+    }
 
     init(path: String, valueBytes: Int) throws {
-        environment = try Environment(path: path)
-        var tables: [(table: Table, keyBytes: Int, valueBytes: Int)] = []
-        for (name, keyBytes, bytes) in [
-            ("devices", 8, valueBytes), ("identity", 45, 16), ("content", 44, 16), ("list", 28, 17),
-            ("changes", 8, 230),
-        ] {
+        let environment = try Environment(path: path)
+        self.environment = environment
+        tables = try [
+            ("devices", 8, valueBytes, false), ("identity", 45, 16, true), ("content", 44, 16, true),
+            ("list", 28, 17, false), ("changes", 8, 230, false),
+        ].map { name, keyBytes, valueBytes, isHashed in
             guard let table = try environment.table(name, creates: true) else { throw BenchFailure("no table \(name)") }
-            tables.append((table, keyBytes, bytes))
+            return Rows(table: table, keyBytes: keyBytes, valueBytes: valueBytes, isHashed: isHashed)
         }
-        self.tables = tables
     }
 
     func write(_ first: UInt64, count: UInt64) throws {
@@ -157,11 +164,8 @@ private struct RawRows {
             for number in first..<first + count {
                 let seed = bigEndianBytes(number)
                 let hash = SHA256Digest(hashing: seed).bytes
-                for (index, row) in tables.enumerated() {
-                    // Records, the list and the log grow at the end; hashes fall anywhere.
-                    let isHashed = index == 1 || index == 2
-                    let key = Self.key(isHashed ? hash : seed, bytes: row.keyBytes)
-                    try transaction.put(row.table, key, [UInt8](repeating: 7, count: row.valueBytes))
+                for row in tables {
+                    try transaction.put(row.table, row.key(seed, hash), [UInt8](repeating: 7, count: row.valueBytes))
                 }
             }
         }
@@ -170,16 +174,12 @@ private struct RawRows {
     /// What leads to a device and the device's record, in a snapshot of its own.
     func read(_ number: UInt64) throws {
         let seed = bigEndianBytes(number)
+        let hash = SHA256Digest(hashing: seed).bytes
         let (record, index) = (tables[0], tables[1])
         let isThere = try environment.read { transaction in
-            let key = Self.key(SHA256Digest(hashing: seed).bytes, bytes: index.keyBytes)
-            return try transaction.get(index.table, key) != nil
-                && transaction.get(record.table, Self.key(seed, bytes: record.keyBytes)) != nil
+            try transaction.get(index.table, index.key(seed, hash)) != nil
+                && transaction.get(record.table, record.key(seed, hash)) != nil
         }
         guard isThere else { throw BenchFailure("a row that was written is not there") }
-    }
-
-    private static func key(_ start: [UInt8], bytes: Int) -> [UInt8] {
-        start + [UInt8](repeating: 0, count: max(0, bytes - start.count))
     }
 }
