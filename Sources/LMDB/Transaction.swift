@@ -21,6 +21,9 @@ internal import Glibc
         isOpen = false
     }
 
+    /// The number of the last commit that it shows; in the write transaction, the number that its own commit will have.
+    public var number: UInt64 { unsafe UInt64(mdb_txn_id(handle)) }
+
     /// The value at `key`, copied, or nil.
     public func get(_ table: Table, _ key: [UInt8]) throws(LMDBError) -> [UInt8]? {
         try unsafe lookUp(handle, table, key)
@@ -64,6 +67,11 @@ public struct Row: Sendable {
 
 /// The write transaction. It reads what it has written. Good inside ``Environment/write(_:)`` only.
 @safe public final class WriteTransaction: Transaction {
+    private var touched: Set<UInt32> = []
+
+    /// Whether a row of a table was put or deleted.
+    public func hasTouched(_ table: Table) -> Bool { touched.contains(table.identifier) }
+
     /// Puts a row, over an old one where there is one.
     public func put(_ table: Table, _ key: [UInt8], _ value: [UInt8]) throws(LMDBError) {
         try put(table, key, value, flags: 0)
@@ -87,6 +95,7 @@ public struct Row: Sendable {
     @discardableResult
     public func delete(_ table: Table, _ key: [UInt8]) throws(LMDBError) -> Bool {
         try checkKey(key)
+        touched.insert(table.identifier)
         let code = unsafe key.withUnsafeBytes { bytes in
             var wanted = unsafe value(of: bytes)
             return unsafe mdb_del(handle, table.identifier, &wanted, nil)
@@ -98,6 +107,7 @@ public struct Row: Sendable {
 
     private func put(_ table: Table, _ key: [UInt8], _ bytes: [UInt8], flags: UInt32) throws(LMDBError) {
         try checkKey(key)
+        touched.insert(table.identifier)
         let code = unsafe key.withUnsafeBytes { keyBytes in
             unsafe bytes.withUnsafeBytes { valueBytes in
                 var wanted = unsafe value(of: keyBytes)

@@ -1,5 +1,6 @@
 internal import LMDB
 internal import Signatures
+internal import Synchronization
 
 /// The tables of one registry in one LMDB environment.
 ///
@@ -14,6 +15,12 @@ public final class Store: Sendable {
 
     let environment: Environment
     let tables: Tables
+    /// The number of the last commit that may have changed an instance or a CA record: raised before anybody can see it.
+    private let lastAuthorityCommit = Atomic<UInt64>(0)
+    /// Tells this store from others that the process has opened.
+    private let number = stores.add(1, ordering: .relaxed).newValue
+
+    private static let stores = Atomic<UInt64>(0)
 
     /// Which region this registry is of, and which history it tells.
     public struct Identity: Sendable, Equatable {
@@ -100,7 +107,10 @@ public final class Store: Sendable {
     public func read<Result>(_ body: (Snapshot) throws -> Result) throws -> Result {
         do {
             return try environment.read { transaction in
-                try body(Snapshot(tables: tables, transaction: transaction))
+                // Asked after the snapshot was opened: it is raised before a commit can be seen.
+                let commit = lastAuthorityCommit.load(ordering: .sequentiallyConsistent)
+                let epoch = commit <= transaction.number ? AuthorityEpoch(store: number, commit: commit) : nil
+                return try body(Snapshot(tables: tables, transaction: transaction, authorityEpoch: epoch))
             }
         } catch let error as LMDBError {
             throw StoreFault.storage(error)
@@ -114,6 +124,9 @@ public final class Store: Sendable {
                 let writing = try StoreTransaction(tables: tables, transaction: transaction)
                 let result = try body(writing)
                 try writing.flush()
+                if transaction.hasTouched(tables.instances.table) || transaction.hasTouched(tables.cas.table) {
+                    lastAuthorityCommit.store(transaction.number, ordering: .sequentiallyConsistent)
+                }
                 return result
             }
         } catch let error as LMDBError {
@@ -132,10 +145,22 @@ public final class Store: Sendable {
     }
 }
 
+/// The time between two changes of instances or CA records.
+public struct AuthorityEpoch: Sendable, Equatable {
+    let store: UInt64
+    let commit: UInt64
+}
+
 /// What the registry held at one moment. Good inside ``Store/read(_:)`` only.
 public struct Snapshot {
     let tables: Store.Tables
     let transaction: Transaction
+    /// Two snapshots of one epoch show the same instances and the same CA records. Nil where that cannot be told: such a
+    /// change is being committed, or this is the write transaction.
+    public let authorityEpoch: AuthorityEpoch?
+
+    /// The number of the last commit that it shows; in the write transaction, of the one to come.
+    public var commit: UInt64 { transaction.number }
 
     /// Which registry this is.
     public func identity() throws -> Store.Identity {
@@ -213,7 +238,7 @@ public final class StoreTransaction {
     }
 
     /// The same, to read from: it shows what was written so far, except for the tallies.
-    public var snapshot: Snapshot { Snapshot(tables: tables, transaction: transaction) }
+    public var snapshot: Snapshot { Snapshot(tables: tables, transaction: transaction, authorityEpoch: nil) }
 
     /// The revision of the last change, of this transaction or before it.
     public func revision() throws -> Revision {
