@@ -32,14 +32,24 @@ extension Snapshot {
     public func device(
         signingKeyHash: SHA256Digest, serialNumber: SerialNumber, contentHash: SHA256Digest, of instance: InstanceNumber
     ) throws -> DeviceRecord? {
+        try device(
+            signingKeyHash: signingKeyHash, serialNumber: serialNumber, of: instance,
+            sameContent: try devices(contentHash: contentHash, of: instance))
+    }
+
+    /// The same, for callers that have asked for ``devices(contentHash:of:)`` already.
+    public func device(
+        signingKeyHash: SHA256Digest, serialNumber: SerialNumber, of instance: InstanceNumber,
+        sameContent: @autoclosure () throws -> [DeviceRecord]
+    ) throws -> DeviceRecord? {
         let key = Self.identityKey(instance, signingKeyHash, serialNumber)
         if let row = try tables.devicesByIdentity.get(transaction, key) {
             return try requireDevice(DeviceID(row.number)) {
                 $0.instance == instance && $0.signingKeyHash == signingKeyHash && $0.serialNumber == serialNumber
             }
         }
-        let sameContent = try devices(contentHash: contentHash, of: instance)
-        if sameContent.contains(where: { $0.signingKeyHash == signingKeyHash && $0.serialNumber == serialNumber }) {
+        if try sameContent().contains(where: { $0.signingKeyHash == signingKeyHash && $0.serialNumber == serialNumber })
+        {
             throw damaged(tables.devicesByIdentity, key, .missing)
         }
         return nil

@@ -85,7 +85,10 @@ struct SealedTable<Record: StoredRecord>: Sendable {
         _ transaction: Transaction, prefix: [UInt8], from start: [UInt8]? = nil, _ body: (Row) throws -> Bool
     ) throws {
         let start = start ?? prefix
-        if !start.isEmpty { _ = try soundPlace(transaction, start) }
+        if !start.isEmpty {
+            // Most of those who look for something new find nothing: then they are done.
+            guard let next = try soundPlace(transaction, start).next, next.key.starts(with: prefix) else { return }
+        }
         do {
             try transaction.scan(table, from: start) { row in
                 guard row.key.starts(with: prefix) else {
