@@ -14,7 +14,7 @@ extension RegistryService {
         let upload = DeviceUpload(
             instanceID: request.instanceID, certificate: Array(request.certificate),
             chain: request.chain.map { Array($0) })
-        registry.registerDevice(upload, signatures: turn.signatures, caller: call.caller, again: turn.again) { result in
+        registry.registerDevice(upload, tools: turn.tools, caller: call.caller, again: turn.again) { result in
             call.complete(result) { view in
                 try .with { $0.deviceCertificate = try Careg_V1_DeviceCertificate(view, .full) }
             }

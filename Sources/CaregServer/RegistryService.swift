@@ -97,7 +97,7 @@ struct RegistryService: Sendable {
             instanceID: request.instanceID, caCertificate: Array(request.caCertificate),
             verificationCertificate: Array(request.verificationCertificate), name: request.name,
             deviceRegistration: try DeviceRegistration.given(request.deviceRegistration) ?? .automatic)
-        registry.registerCa(upload, signatures: turn.signatures, caller: call.caller) { result in
+        registry.registerCa(upload, signatures: turn.tools.signatures, caller: call.caller) { result in
             call.complete(result) { view in try .with { $0.caCertificate = try Careg_V1_CaCertificate(view, .full) } }
         }
     }
@@ -107,7 +107,7 @@ struct RegistryService: Sendable {
         turn: VerificationTurn
     ) throws {
         let serialNumber = try SerialNumber(caText: request.sn)
-        let (view, vouching) = try registry.ca(serialNumber, signatures: turn.signatures)
+        let (view, vouching) = try registry.ca(serialNumber, signatures: turn.tools.signatures)
         var resource = try Careg_V1_CaCertificate(view, .full)
         resource.vouchedBy = vouching.map(\.text)
         call.succeed(.with { $0.caCertificate = resource })

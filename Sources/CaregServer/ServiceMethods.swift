@@ -7,8 +7,8 @@ internal import TTRPC
 
 /// Where calls are worked on. Event loops must not wait: what may take more than a moment goes elsewhere.
 struct Workplaces: Sendable {
-    /// Signature checks. Each thread has its checker, with the keys that it has met.
-    let verification: WorkerPool<SignatureVerifier>
+    /// Signature checks. Each thread has its tools, with the keys and the CA certificates that it has met.
+    let verification: WorkerPool<VerificationTools>
     /// Pages, the status, the metrics.
     let queries: WorkerPool<Void>
     /// Copies, which last as long as their reader takes.
@@ -22,7 +22,7 @@ struct Workplaces: Sendable {
         verification = WorkerPool(
             label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications,
             niceness: 5
-        ) { SignatureVerifier() }
+        ) { VerificationTools() }
         queries = WorkerPool(
             label: "queries", threads: limits.queryThreads, capacity: limits.waitingQueries, makeTool: {})
         // A copy does not wait for another one: one too many is refused when it begins.
@@ -167,9 +167,9 @@ struct ServiceMethods: Sendable {
                 let again: Registry.OnVerificationThread = { work in
                     call.attempt { try pool.take(wire, limit: "waiting_verifications") { work($0) } }
                 }
-                try pool.take(wire, limit: "waiting_verifications") { signatures in
+                try pool.take(wire, limit: "waiting_verifications") { tools in
                     call.attempt {
-                        try body(request, call, VerificationTurn(signatures: signatures, again: again))
+                        try body(request, call, VerificationTurn(tools: tools, again: again))
                     }
                 }
             }
@@ -225,7 +225,7 @@ struct ServiceMethods: Sendable {
 /// A turn on a verification thread.
 struct VerificationTurn {
     /// The thread's.
-    let signatures: SignatureVerifier
+    let tools: VerificationTools
     /// For another turn, of this thread or another one. A call that is over by then gets none.
     let again: Registry.OnVerificationThread
 }

@@ -37,7 +37,7 @@ struct VerifierService: Sendable {
         _ request: Careg_V1_VerifyRequest, _ call: Call<Careg_V1_VerifyResponse>, turn: VerificationTurn
     ) throws {
         let question = try question(request, call)
-        registry.verify(question, signatures: turn.signatures, caller: call.caller, again: turn.again) { result in
+        registry.verify(question, tools: turn.tools, caller: call.caller, again: turn.again) { result in
             switch result {
             case .success(let verdict):
                 metrics.countSearched(registered: verdict.registered)

@@ -1,6 +1,6 @@
 internal import Certificates
 public import RegistryStore
-public import Signatures
+internal import Signatures
 internal import Verification
 
 /// What RegisterDeviceCertificate is given.
@@ -23,26 +23,26 @@ extension Registry {
     /// RegisterDeviceCertificate: judged as Verify judges, but for its validity period, and stored Active. A tombstone is lifted.
     ///
     /// - Parameters:
-    ///   - signatures: this thread's checker.
+    ///   - tools: this thread's.
     ///   - again: takes work to a thread like this one; where it drops it, nobody is told.
     public func registerDevice(
-        _ upload: DeviceUpload, signatures: SignatureVerifier, caller: Caller,
-        again: @escaping OnVerificationThread = { $0(SignatureVerifier()) },
+        _ upload: DeviceUpload, tools: VerificationTools, caller: Caller,
+        again: @escaping OnVerificationThread = { $0(VerificationTools()) },
         completion: @escaping @Sendable (Result<DeviceView, any Error>) -> Void
     ) {
         registerDevice(
-            upload, signatures: signatures, caller: caller, attempts: Self.firstSightAttempts, again: again,
+            upload, tools: tools, caller: caller, attempts: Self.firstSightAttempts, again: again,
             completion: completion)
     }
 
     private func registerDevice(
-        _ upload: DeviceUpload, signatures: SignatureVerifier, caller: Caller, attempts: Int,
+        _ upload: DeviceUpload, tools: VerificationTools, caller: Caller, attempts: Int,
         again: @escaping OnVerificationThread, completion: @escaping @Sendable (Result<DeviceView, any Error>) -> Void
     ) {
         let sighting: Sighting
         do {
             sighting = try read { snapshot in
-                try self.sighting(of: upload, in: snapshot, signatures: signatures)
+                try self.sighting(of: upload, in: snapshot, tools: tools)
             }
         } catch {
             return completion(.failure(error))
@@ -54,9 +54,9 @@ extension Registry {
             case .success(let view?): completion(.success(view))
             case .success(nil) where attempts > 1:
                 // A change was committed in between: judged again.
-                again { signatures in
+                again { tools in
                     self.registerDevice(
-                        upload, signatures: signatures, caller: caller, attempts: attempts - 1, again: again,
+                        upload, tools: tools, caller: caller, attempts: attempts - 1, again: again,
                         completion: completion)
                 }
             case .success(nil):
@@ -72,11 +72,11 @@ extension Registry {
     }
 
     private func sighting(
-        of upload: DeviceUpload, in snapshot: Snapshot, signatures: SignatureVerifier
+        of upload: DeviceUpload, in snapshot: Snapshot, tools: VerificationTools
     ) throws -> Sighting {
         let instance = try snapshot.requireInstance(upload.instanceID)
         let (device, others) = try certificates(of: upload)
-        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures)
+        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, tools: tools)
         var search = PathSearch(
             device: device, others: others, at: now, limits: limits.verification, ignoresDevicePeriod: true,
             environment: anchors)
@@ -87,8 +87,9 @@ extension Registry {
         }
         if let found {
             return Sighting(
-                found, of: device, contentHash: SHA256Digest(hashing: device.toBeSignedBytes),
-                ca: try anchors.met.record(of: found.anchor))
+                found, of: device, fingerprint: SHA256Digest(hashing: device.der),
+                contentHash: SHA256Digest(hashing: device.toBeSignedBytes), ca: try anchors.met.record(of: found.anchor)
+            )
         }
         guard case .refused(let flaws, let anchor) = outcome else {
             preconditionFailure("a path was accepted and not found")

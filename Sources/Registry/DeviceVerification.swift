@@ -27,7 +27,7 @@ public struct Verdict: Sendable {
     }
 }
 
-/// A question to ``Registry/verify(_:signatures:caller:completion:)``.
+/// A question to ``Registry/verify(_:tools:caller:again:completion:)``.
 public struct VerifyQuestion: Sendable {
     public var instanceID: String
     /// DER, the device's certificate first.
@@ -60,16 +60,16 @@ extension Registry {
     /// `completion` is called on this thread where nothing is to be registered, else on the writer's.
     ///
     /// - Parameters:
-    ///   - signatures: this thread's checker.
+    ///   - tools: this thread's.
     ///   - again: takes work to a thread like this one, for what has to be decided once more; not the writer's, whose other
     ///     callers would wait for it. Where it drops the work, nobody is told.
     public func verify(
-        _ question: VerifyQuestion, signatures: SignatureVerifier, caller: Caller,
-        again: @escaping OnVerificationThread = { $0(SignatureVerifier()) },
+        _ question: VerifyQuestion, tools: VerificationTools, caller: Caller,
+        again: @escaping OnVerificationThread = { $0(VerificationTools()) },
         completion: @escaping @Sendable (Result<Verdict, any Error>) -> Void
     ) {
         do {
-            let decision = try decide(question, signatures: signatures)
+            let decision = try decide(question, tools: tools)
             guard let sighting = decision.sighting, !question.isDryRun else {
                 return completion(.success(decision.verdict))
             }
@@ -80,8 +80,8 @@ extension Registry {
             register(sighting, of: decision.verdict, question, caller: caller, completion: completion) {
                 // A change was committed between the verdict and its registration, or the device was registered, perhaps
                 // on another path: what stands now decides, and registers nothing.
-                again { signatures in
-                    completion(Result { try self.decide(question, signatures: signatures).verdict })
+                again { tools in
+                    completion(Result { try self.decide(question, tools: tools).verdict })
                 }
             }
         } catch {
@@ -89,8 +89,8 @@ extension Registry {
         }
     }
 
-    /// Runs work on a thread that may check signatures, with that thread's checker.
-    public typealias OnVerificationThread = @Sendable (@escaping @Sendable (SignatureVerifier) -> Void) -> Void
+    /// Runs work on a thread that may check signatures, with that thread's tools.
+    public typealias OnVerificationThread = @Sendable (@escaping @Sendable (VerificationTools) -> Void) -> Void
 
     /// A device that was found trusted, or to be registered Pending, and is not known yet.
     struct Sighting: Sendable {
@@ -117,9 +117,9 @@ extension Registry {
     /// Verify where it takes no signature check, for a thread that must not be kept: a device that is known by this very
     /// certificate, and what cannot be read.
     ///
-    /// - Returns: nil where it takes more: ask ``verify(_:signatures:caller:completion:)``.
+    /// - Returns: nil where it takes more: ask ``verify(_:tools:caller:again:completion:)``.
     public func verifyAtOnce(_ question: VerifyQuestion) throws -> Verdict? {
-        try judge(question, signatures: SignatureVerifier()) { judge, verdict in try judge.decideAtOnce(verdict) }
+        try judge(question, tools: VerificationTools()) { judge, verdict in try judge.decideAtOnce(verdict) }
     }
 
     /// Whether a chain is one of certificates, within the limits: what is known of its first one then decides.
@@ -127,9 +127,9 @@ extension Registry {
         if case .success = PresentedChain.parse(chain, limits: limits) { true } else { false }
     }
 
-    func decide(_ question: VerifyQuestion, signatures: SignatureVerifier) throws -> Decision {
+    func decide(_ question: VerifyQuestion, tools: VerificationTools) throws -> Decision {
         var decision: Decision?
-        let early = try judge(question, signatures: signatures) { judge, verdict in
+        let early = try judge(question, tools: tools) { judge, verdict in
             decision = try judge.decide(verdict)
             return nil
         }
@@ -140,15 +140,15 @@ extension Registry {
 
     /// Reads a question in one snapshot, and has it judged where it can be.
     private func judge(
-        _ question: VerifyQuestion, signatures: SignatureVerifier, _ body: (inout Judge, Verdict) throws -> Verdict?
+        _ question: VerifyQuestion, tools: VerificationTools, _ body: (inout Judge, Verdict) throws -> Verdict?
     ) throws -> Verdict? {
         let instant = question.at ?? now
         return try read { snapshot in
-            var verdict = Verdict(reason: .instanceUnknown, revision: try snapshot.revision())
-            if let first = question.chain.first {
-                verdict.fingerprint = SHA256Digest(hashing: first)
-            }
-            guard InstanceID.isValid(question.instanceID), let instance = try snapshot.instance(question.instanceID)
+            var verdict = Verdict(reason: .instanceUnknown, revision: try tools.authorities.revision(of: snapshot))
+            let fingerprint = SHA256Digest(hashing: question.chain.first ?? [])
+            if !question.chain.isEmpty { verdict.fingerprint = fingerprint }
+            guard InstanceID.isValid(question.instanceID),
+                let instance = try tools.authorities.instance(question.instanceID, in: snapshot)
             else {
                 verdict.detail = "there is no instance \(quoted(question.instanceID)) in this region"
                 return verdict
@@ -163,8 +163,9 @@ extension Registry {
             }
             verdict.device = chain.device.serialNumber
             var judge = Judge(
-                registry: self, snapshot: snapshot, instance: instance, chain: chain, instant: instant,
-                signatures: signatures, hearsOf: question.hearsOf)
+                registry: self, snapshot: snapshot, instance: instance, chain: chain, fingerprint: fingerprint,
+                instant: instant,
+                tools: tools, hearsOf: question.hearsOf)
             return try body(&judge, verdict)
         }
     }

@@ -12,8 +12,10 @@ struct Judge {
     let snapshot: Snapshot
     let instance: InstanceRecord
     let chain: PresentedChain
+    /// SHA-256 of the device certificate.
+    let fingerprint: SHA256Digest
     let instant: Instant
-    let signatures: SignatureVerifier
+    let tools: VerificationTools
     let hearsOf: Set<String>?
 
     private var device: Certificate { chain.device }
@@ -35,7 +37,7 @@ struct Judge {
         let known = try snapshot.devices(
             contentHash: SHA256Digest(hashing: device.toBeSignedBytes), of: instance.number)
         // Of several, the first that its path decides: that may take signatures.
-        guard known.count == 1, let record = known.first, SHA256Digest(hashing: device.der) == record.fingerprint else {
+        guard known.count == 1, let record = known.first, fingerprint == record.fingerprint else {
             return nil
         }
         var verdict = verdict
@@ -75,14 +77,14 @@ struct Judge {
     /// Whether the certificate is the one that was seen, or has another good signature of the same key: anybody can make a
     /// second signature of an ECDSA one (r, n-s).
     private func isSigned(like record: DeviceRecord, _ path: PathRecord, _ ca: CaRecord) throws -> Bool {
-        if SHA256Digest(hashing: device.der) == record.fingerprint { return true }
+        if fingerprint == record.fingerprint { return true }
         let issuer: Certificate
         if let first = path.intermediates.first {
             issuer = try storedCertificate(try snapshot.intermediate(first), table: "intermediates", id: 0)
         } else {
             issuer = try storedCertificate(ca.der, table: "cas", id: ca.id.number)
         }
-        return device.signatureAlgorithmsAgree && signatures.verifies(device, with: issuer)
+        return device.signatureAlgorithmsAgree && tools.signatures.verifies(device, with: issuer)
     }
 
     private var periodFlaw: Flaw? {
@@ -116,7 +118,7 @@ struct Judge {
     private func search(
         _ initial: Verdict, known: [DeviceRecord], contentHash: SHA256Digest
     ) throws -> Registry.Decision {
-        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, signatures: signatures)
+        let anchors = InstanceAnchors(snapshot: snapshot, instance: instance, tools: tools)
         var search = PathSearch(
             device: device, others: chain.others + (try storedIntermediates(known)), at: instant,
             limits: registry.limits.verification, environment: anchors)
@@ -157,10 +159,11 @@ struct Judge {
             judgeKnown(barred, contentHash: contentHash, &verdict)
             return Registry.Decision(verdict: verdict)
         }
-        let sighting = Registry.Sighting(path, of: device, contentHash: contentHash, ca: ca)
+        let sighting = Registry.Sighting(
+            path, of: device, fingerprint: fingerprint, contentHash: contentHash, ca: ca)
         if let record = try snapshot.device(
-            signingKeyHash: sighting.signingKeyHash, serialNumber: device.serialNumber, contentHash: contentHash,
-            of: instance.number)
+            signingKeyHash: sighting.signingKeyHash, serialNumber: device.serialNumber, of: instance.number,
+            sameContent: known)
         {
             judgeKnown(record, contentHash: contentHash, &verdict)
             return Registry.Decision(verdict: verdict)
@@ -230,7 +233,8 @@ struct Judge {
             device: device, others: chain.others, at: instant, limits: registry.limits.verification,
             ignoresDevicePeriod: true,
             environment: ForeignAnchors(
-                snapshot: snapshot, instance: instance, signatures: signatures, limit: registry.limits.foreignAnchors,
+                snapshot: snapshot, instance: instance, signatures: tools.signatures,
+                limit: registry.limits.foreignAnchors,
                 instances: hearsOf))
         var found: TrustAnchor?
         let outcome = try search.run { path in
@@ -248,9 +252,12 @@ struct Judge {
 
 extension Registry.Sighting {
     /// What is kept of a device that was seen on a path.
-    init(_ path: ValidatedPath, of device: Certificate, contentHash: SHA256Digest, ca: CaRecord) {
+    init(
+        _ path: ValidatedPath, of device: Certificate, fingerprint: SHA256Digest, contentHash: SHA256Digest,
+        ca: CaRecord
+    ) {
         self.init(
-            instanceID: ca.instanceID, certificate: device, fingerprint: SHA256Digest(hashing: device.der),
+            instanceID: ca.instanceID, certificate: device, fingerprint: fingerprint,
             contentHash: contentHash, signingKeyHash: SHA256Digest(hashing: path.issuer.publicKeyInfoBytes), ca: ca.id,
             mode: ca.deviceRegistration,
             path: PathRecord(

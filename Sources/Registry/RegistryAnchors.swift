@@ -20,13 +20,13 @@ final class MetAuthorities {
 struct InstanceAnchors: VerificationEnvironment {
     let snapshot: Snapshot
     let instance: InstanceRecord
-    let signatures: SignatureVerifier
+    let tools: VerificationTools
     let met = MetAuthorities()
 
     mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor] {
-        try snapshot.cas(subjectHash: SHA256Digest(hashing: subject), of: instance.number).map { record in
-            met.records[record.id.number] = record
-            return try TrustAnchor(record)
+        try tools.authorities.authorities(named: subject, of: instance.number, in: snapshot).map { authority in
+            met.records[authority.anchor.number] = authority.record
+            return authority.anchor
         }
     }
 
@@ -35,11 +35,11 @@ struct InstanceAnchors: VerificationEnvironment {
     }
 
     mutating func signatureVerifies(_ certificate: Certificate, with issuer: Certificate) -> Bool {
-        signatures.verifies(certificate, with: issuer)
+        tools.signatures.verifies(certificate, with: issuer)
     }
 
     mutating func hasSoundKey(_ certificate: Certificate) -> Bool {
-        signatures.hasSoundKey(certificate)
+        tools.signatures.hasSoundKey(certificate)
     }
 }
 

@@ -30,8 +30,8 @@ struct FirstSightBench {
         _ kind: Workshop.KeyKind, _ least: Double, _ bench: BenchRegistry, _ device: [UInt8],
         _ authority: Workshop.Authority, _ report: inout Report
     ) throws {
-        let signatures = SignatureVerifier()
-        guard try bench.verify([device], signatures: signatures, isDryRun: true).isTrusted else {
+        let tools = VerificationTools()
+        guard try bench.verify([device], tools: tools, isDryRun: true).isTrusted else {
             throw BenchFailure("the device is not trusted")
         }
         let anchor = try Certificate(der: PEM.certificate(in: workshop.bytes(of: authority.certificate)))
@@ -42,7 +42,7 @@ struct FirstSightBench {
             own.append(
                 1e9
                     / (try nanosecondsPerCall(Self.callsPerRound) { _ in
-                        _ = try bench.verify([device], signatures: signatures, isDryRun: true)
+                        _ = try bench.verify([device], tools: tools, isDryRun: true)
                     }))
             bareRounds.append(1e9 / nanosecondsPerCall(Self.callsPerRound) { _ in bare.check() })
             libraryRounds.append(1e9 / nanosecondsPerCall(Self.callsPerRound / 4) { _ in library.check(device) })
@@ -69,11 +69,11 @@ struct FirstSightBench {
         let registry = bench.registry
         let start = nanoseconds()
         DispatchQueue.concurrentPerform(iterations: 2) { _ in
-            let signatures = SignatureVerifier()
+            let tools = VerificationTools()
             let question = VerifyQuestion(
                 instanceID: BenchRegistry.instance, chain: [device], isDryRun: true, at: nil, hearsOf: [])
             for _ in 0..<calls {
-                registry.verify(question, signatures: signatures, caller: BenchRegistry.caller) { result in
+                registry.verify(question, tools: tools, caller: BenchRegistry.caller) { result in
                     if case .success(let verdict) = result, verdict.isTrusted { return }
                     failures.add(1, ordering: .relaxed)
                 }

@@ -64,7 +64,7 @@ struct GrowthBench {
     private func measure(
         _ bench: BenchRegistry, _ ca: CaRecord, _ factory: DeviceFactory, devices: UInt64
     ) throws -> Times {
-        let signatures = SignatureVerifier()
+        let tools = VerificationTools()
         var times = Times()
         var generator = SystemRandomNumberGenerator()
         func anyDevice() -> [UInt8] { factory.der(UInt64.random(in: 1...devices, using: &generator)) }
@@ -73,7 +73,7 @@ struct GrowthBench {
             let serials = try chosen.map { try Certificate(der: $0).serialNumber }
             times.verify.append(
                 try nanosecondsPerCall(Self.calls) { index in
-                    let verdict = try bench.verify([chosen[index]], signatures: signatures, isDryRun: false)
+                    let verdict = try bench.verify([chosen[index]], tools: tools, isDryRun: false)
                     guard verdict.isTrusted, !verdict.registered else {
                         throw BenchFailure("a known device is not known")
                     }

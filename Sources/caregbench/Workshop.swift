@@ -175,11 +175,11 @@ final class BenchRegistry {
         return view.record
     }
 
-    func verify(_ chain: [[UInt8]], signatures: SignatureVerifier, isDryRun: Bool) throws -> Verdict {
+    func verify(_ chain: [[UInt8]], tools: VerificationTools, isDryRun: Bool) throws -> Verdict {
         let question = VerifyQuestion(
             instanceID: Self.instance, chain: chain, isDryRun: isDryRun, at: nil, hearsOf: [])
         return try wait {
-            registry.verify(question, signatures: signatures, caller: Self.caller, completion: $0)
+            registry.verify(question, tools: tools, caller: Self.caller, completion: $0)
         }
     }
 }

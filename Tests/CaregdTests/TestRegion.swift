@@ -18,7 +18,7 @@ final class TestRegion {
     let store: Store
     private(set) var fastPath: FastPath
     private(set) var registry: Registry
-    private let signatures = SignatureVerifier()
+    private let tools = VerificationTools()
     private let caller = Caller(userID: 1, groupID: 2, processID: 3)
     private var lastNumber = UInt8(0)
 
@@ -104,7 +104,7 @@ final class TestRegion {
             instanceID: instance, caCertificate: authority.der, verificationCertificate: proof.der, name: "",
             deviceRegistration: mode)
         let view = try waiting {
-            registry.registerCa(upload, signatures: signatures, caller: caller, completion: $0)
+            registry.registerCa(upload, signatures: tools.signatures, caller: caller, completion: $0)
         }
         return view.record.serialNumber
     }
@@ -141,14 +141,14 @@ final class TestRegion {
         let upload = DeviceUpload(
             instanceID: instance, certificate: chain[0].der, chain: chain.dropFirst().map(\.der))
         _ = try waiting {
-            registry.registerDevice(upload, signatures: signatures, caller: caller, completion: $0)
+            registry.registerDevice(upload, tools: tools, caller: caller, completion: $0)
         }
     }
 
     func verify(_ chain: [Entity], of instance: String, isDryRun: Bool = false) throws -> Verdict {
         let question = VerifyQuestion(
             instanceID: instance, chain: chain.map(\.der), isDryRun: isDryRun, at: nil, hearsOf: nil)
-        return try waiting { registry.verify(question, signatures: signatures, caller: caller, completion: $0) }
+        return try waiting { registry.verify(question, tools: tools, caller: caller, completion: $0) }
     }
 
     // MARK: The fast path

@@ -23,6 +23,8 @@ final class Bench {
     private(set) var dataFile: String
     private(set) var store: Store
     private(set) var registry: Registry
+    /// One for all, as a thread of the daemon has: what it keeps must be what stands.
+    let tools = VerificationTools()
     private var copies = 0
     private let random: TestRandom
 
@@ -181,7 +183,7 @@ final class Bench {
     func registerDevice(_ device: Entity, _ chain: Entity..., with instance: String) throws -> DeviceView {
         let upload = DeviceUpload(instanceID: instance, certificate: device.der, chain: chain.map(\.der))
         return try call {
-            $0.registerDevice(upload, signatures: SignatureVerifier(), caller: Self.caller, completion: $1)
+            $0.registerDevice(upload, tools: tools, caller: Self.caller, completion: $1)
         }
     }
 
@@ -207,12 +209,15 @@ final class Bench {
         try registry.devices(of: ca.serialNumber, DeviceFilter(), after: nil, pageSize: 1_000).rows
     }
 
-    func verify(_ chain: Entity..., with instance: String, dryRun: Bool = false, at: Int64? = nil) throws -> Verdict {
+    func verify(
+        _ chain: Entity..., with instance: String, dryRun: Bool = false, at: Int64? = nil,
+        tools: VerificationTools? = nil
+    ) throws -> Verdict {
         let question = VerifyQuestion(
             instanceID: instance, chain: chain.map(\.der), isDryRun: dryRun,
             at: at.map { Instant(secondsSince1970: $0) }, hearsOf: nil)
         return try call {
-            $0.verify(question, signatures: SignatureVerifier(), caller: Self.caller, completion: $1)
+            $0.verify(question, tools: tools ?? self.tools, caller: Self.caller, completion: $1)
         }
     }
 

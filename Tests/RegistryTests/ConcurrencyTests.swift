@@ -87,7 +87,7 @@ import Verification
             func see(_ name: TestName, _ answer: Answer<Verdict>) {
                 let question = VerifyQuestion(
                     instanceID: "plant", chain: [root.device(name).der], isDryRun: false, at: nil, hearsOf: nil)
-                registry.verify(question, signatures: SignatureVerifier(), caller: Bench.caller) { answer.set($0) }
+                registry.verify(question, tools: VerificationTools(), caller: Bench.caller) { answer.set($0) }
             }
             see("early", early)
             for (number, answer) in answers.enumerated() {
@@ -290,13 +290,13 @@ import Verification
                 }
                 return
             }
-            let signatures = SignatureVerifier()
+            let tools = VerificationTools()
             while state.withLock({ $0.round }) < rounds {
                 let before = state.withLock { $0 }
                 let answer = Answer<Verdict>()
                 registry.verify(
                     VerifyQuestion(instanceID: "plant", chain: [device.der], isDryRun: true, at: nil, hearsOf: nil),
-                    signatures: signatures, caller: Bench.caller
+                    tools: tools, caller: Bench.caller
                 ) { answer.set($0) }
                 let after = state.withLock { $0 }
                 // Nothing began or ended in between: the verdict must be what was answered.

@@ -134,7 +134,7 @@ import Verification
                         VerifyQuestion(
                             instanceID: "plant", chain: device.chain.map(\.der), isDryRun: true, at: nil,
                             hearsOf: nil),
-                        signatures: SignatureVerifier(), caller: Bench.caller
+                        tools: VerificationTools(), caller: Bench.caller
                     ) { answer.set($0) }
                     let verdict = try answer.get()
                     return [

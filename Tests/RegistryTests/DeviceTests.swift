@@ -77,7 +77,7 @@ import Verification
         let before = try bench.revision()
         bench.inOneCommit { registry in
             for answer in answers {
-                registry.verify(question, signatures: SignatureVerifier(), caller: Bench.caller) { answer.set($0) }
+                registry.verify(question, tools: VerificationTools(), caller: Bench.caller) { answer.set($0) }
             }
         }
         let verdicts = try answers.map { try $0.get() }
@@ -95,7 +95,7 @@ import Verification
         bench.registry.writer.hold {
             bench.registry.verify(
                 VerifyQuestion(instanceID: "plant", chain: [device.der], isDryRun: false, at: nil, hearsOf: nil),
-                signatures: SignatureVerifier(), caller: Bench.caller
+                tools: VerificationTools(), caller: Bench.caller
             ) { answer.set($0) }
         }
         let verdict = try answer.get()
@@ -113,7 +113,7 @@ import Verification
             for (entity, answer) in zip([device, twin], answers) {
                 registry.verify(
                     VerifyQuestion(instanceID: "plant", chain: [entity.der], isDryRun: false, at: nil, hearsOf: nil),
-                    signatures: SignatureVerifier(), caller: Bench.caller
+                    tools: VerificationTools(), caller: Bench.caller
                 ) { answer.set($0) }
             }
         }
@@ -168,7 +168,7 @@ import Verification
             }
             registry.verify(
                 VerifyQuestion(instanceID: "plant", chain: [device.der], isDryRun: false, at: nil, hearsOf: nil),
-                signatures: SignatureVerifier(), caller: Bench.caller
+                tools: VerificationTools(), caller: Bench.caller
             ) { answer.set($0) }
         }
         let verdict = try answer.get()
@@ -199,7 +199,7 @@ import Verification
             bench.inOneCommit { registry in
                 registry.registerDevice(
                     DeviceUpload(instanceID: "plant", certificate: device.der, chain: []),
-                    signatures: SignatureVerifier(), caller: Bench.caller
+                    tools: VerificationTools(), caller: Bench.caller
                 ) { _ in }
                 let selector = DeviceSelector(
                     ca: ca.serialNumber, serialNumber: device.serialNumber, fingerprint: nil)
@@ -210,7 +210,7 @@ import Verification
                 }
                 registry.verify(
                     VerifyQuestion(instanceID: "plant", chain: [device.der], isDryRun: false, at: nil, hearsOf: nil),
-                    signatures: SignatureVerifier(), caller: Bench.caller
+                    tools: VerificationTools(), caller: Bench.caller
                 ) { answer.set($0) }
             }
             let verdict = try answer.get()
@@ -229,7 +229,7 @@ import Verification
             registry.deleteCa(ca.serialNumber, caller: Bench.caller) { _ in }
             registry.registerDevice(
                 DeviceUpload(instanceID: "plant", certificate: device.der, chain: []),
-                signatures: SignatureVerifier(), caller: Bench.caller
+                tools: VerificationTools(), caller: Bench.caller
             ) { answer.set($0) }
         }
         #expect(try answer.get().caSerialNumber == renewal.serialNumber)
@@ -240,7 +240,7 @@ import Verification
             registry.deleteCa(renewal.serialNumber, caller: Bench.caller) { _ in }
             registry.registerDevice(
                 DeviceUpload(instanceID: "plant", certificate: other.der, chain: []),
-                signatures: SignatureVerifier(), caller: Bench.caller
+                tools: VerificationTools(), caller: Bench.caller
             ) { refused.set($0) }
         }
         let refusal = #expect(throws: Refusal.self) { try refused.get() }
@@ -258,7 +258,7 @@ import Verification
             registry.verify(
                 VerifyQuestion(
                     instanceID: "plant", chain: [device.der, intermediate.der], isDryRun: false, at: nil, hearsOf: nil),
-                signatures: SignatureVerifier(), caller: Bench.caller
+                tools: VerificationTools(), caller: Bench.caller
             ) { answer.set($0) }
         }
         let verdict = try answer.get()
@@ -503,7 +503,7 @@ import Verification
             try bench.call {
                 $0.verify(
                     VerifyQuestion(instanceID: "other", chain: [device.der], isDryRun: true, at: nil, hearsOf: hears),
-                    signatures: SignatureVerifier(), caller: Bench.caller, completion: $1)
+                    tools: VerificationTools(), caller: Bench.caller, completion: $1)
             }
         }
         _ = registry

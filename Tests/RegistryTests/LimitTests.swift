@@ -135,7 +135,7 @@ import Verification
             try bench.call {
                 $0.verify(
                     VerifyQuestion(instanceID: "plant", chain: chain, isDryRun: true, at: nil, hearsOf: nil),
-                    signatures: SignatureVerifier(), caller: Bench.caller, completion: $1)
+                    tools: VerificationTools(), caller: Bench.caller, completion: $1)
             }.reason
         }
         #expect(try ask([]) == .certificateMalformed)
@@ -170,7 +170,7 @@ import Verification
             try bench.call {
                 $0.registerDevice(
                     DeviceUpload(instanceID: "plant", certificate: device.der, chain: chain.map(\.der)),
-                    signatures: SignatureVerifier(), caller: Bench.caller, completion: $1)
+                    tools: VerificationTools(), caller: Bench.caller, completion: $1)
             }
         }
         #expect(throws: Refusal.self) { try ask(strangers) }

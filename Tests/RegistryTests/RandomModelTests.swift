@@ -296,7 +296,7 @@ struct ModelPlay {
             let upload = DeviceUpload(
                 instanceID: instance, certificate: cast.devices[device].entity.der,
                 chain: pool.sorted().map { cast.authorities[$0].entity.der })
-            registry.registerDevice(upload, signatures: SignatureVerifier(), caller: caller) {
+            registry.registerDevice(upload, tools: bench.tools, caller: caller) {
                 answer.set($0, Self.text)
             }
         case .changeDevice(let status, let ca, let serial, let fingerprint):
@@ -309,7 +309,7 @@ struct ModelPlay {
             }
         case .verify(let device, let pool, let instance, let isDryRun):
             registry.verify(
-                question(device, pool, instance, isDryRun: isDryRun), signatures: SignatureVerifier(), caller: caller
+                question(device, pool, instance, isDryRun: isDryRun), tools: bench.tools, caller: caller
             ) { answer.set($0, Self.text) }
         }
     }
@@ -499,7 +499,7 @@ struct ModelPlay {
                 for pool in Set([Set(device.intermediates), []]) {
                     let answer = Answer<Verdict>()
                     let question = question(index, pool, instance, isDryRun: true)
-                    bench.registry.verify(question, signatures: SignatureVerifier(), caller: Bench.caller) {
+                    bench.registry.verify(question, tools: bench.tools, caller: Bench.caller) {
                         answer.set($0)
                     }
                     let text = Self.text(try answer.get())
