@@ -3,7 +3,10 @@
 /// Reading decides only what the bytes say; whether a certificate may be used is decided by rules. Tolerated on reading,
 /// for such certificates are about and what they mean is not in doubt: a written-out DEFAULT, GeneralizedTime before 2050,
 /// and text in a name that does not fit its type. The contents of extensions that are not known are not looked at.
-public struct Certificate: Sendable {
+///
+/// It never changes; it is a class because paths hand it on at every step, and a reference is cheaper to hand on than its
+/// dozen fields.
+public final class Certificate: Sendable {
     /// The certificate, whole.
     public let der: [UInt8]
     /// TBSCertificate: what the signature is over.

@@ -69,45 +69,38 @@ public struct CertificateExtensions: Hashable, Sendable {
     private mutating func read(
         _ bytes: Span<UInt8>, _ name: Range<Int>, _ value: Range<Int>
     ) throws(CertificateError) -> Bool {
-        if equal(name, OID.basicConstraints, in: bytes) {
+        switch KnownExtension(name, in: bytes) {
+        case .basicConstraints:
             let constraints = try Self.basicConstraints(bytes, value)
             basicConstraints = basicConstraints ?? constraints
-        } else if equal(name, OID.keyUsage, in: bytes) {
+        case .keyUsage:
             let usage = try Self.keyUsage(bytes, value)
             keyUsage = keyUsage ?? usage
-        } else if equal(name, OID.extendedKeyUsage, in: bytes) {
+        case .extendedKeyUsage:
             let allows = try Self.allowsClientAuth(bytes, value)
             allowsClientAuth = allowsClientAuth ?? allows
-        } else if equal(name, OID.subjectAltName, in: bytes) {
+        case .subjectAltName:
             var reader = DERReader(value, .subjectAltName)
             let list = try reader.next(bytes, tag: DERTag.sequence)
             try reader.finish()
             try GeneralName.check(bytes, list.content, .subjectAltName)
             subjectAltName = subjectAltName ?? list.content
-        } else if equal(name, OID.nameConstraints, in: bytes) {
+        case .nameConstraints:
             _ = try NameConstraints(bytes, value)
             nameConstraints = nameConstraints ?? value
-        } else if equal(name, OID.subjectKeyIdentifier, in: bytes) {
+        case .subjectKeyIdentifier:
             var reader = DERReader(value, .subjectKeyIdentifier)
             let identifier = try reader.next(bytes, tag: DERTag.octetString)
             try reader.finish()
             subjectKeyIdentifier = subjectKeyIdentifier ?? identifier.content
-        } else if equal(name, OID.authorityKeyIdentifier, in: bytes) {
+        case .authorityKeyIdentifier:
             try readAuthorityKeyIdentifier(bytes, value)
-        } else {
-            return Self.isPolicy(bytes, name)
+        case .certificatePolicies, .policyMappings, .policyConstraints, .inhibitAnyPolicy:
+            // Recognised and not processed: any policy will do, none is required.
+            break
+        case nil: return false
         }
         return true
-    }
-
-    private static let policies = [
-        OID.certificatePolicies, OID.policyMappings, OID.policyConstraints, OID.inhibitAnyPolicy,
-    ]
-
-    /// The extensions on certificate policies are recognised and not processed: any policy will do, none is required.
-    private static func isPolicy(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
-        for policy in policies where equal(name, policy, in: bytes) { return true }
-        return false
     }
 
     private static func basicConstraints(
@@ -178,11 +171,11 @@ public struct CertificateExtensions: Hashable, Sendable {
 
 /// The names of the extensions that were seen. A certificate may hold thousands of them, so a long list is hashed.
 private struct ExtensionNames {
-    private var list: [Range<Int>] = []
+    private var list: [16 of Range<Int>] = .init(repeating: 0..<0)
+    private var listed = 0
     private var packed: Set<UInt64> = []
     private var long: Set<[UInt8]> = []
     private let byteCount: Int
-    private static let longestList = 16
     /// Of an extension with a name that is packed, and no value.
     private static let leastBytes = 7
 
@@ -193,12 +186,13 @@ private struct ExtensionNames {
 
     /// False where the name was there already.
     mutating func insert(_ name: Range<Int>, in bytes: Span<UInt8>) -> Bool {
-        if list.count < Self.longestList {
-            for other in list where equal(other, name, in: bytes) { return false }
-            list.append(name)
-            guard list.count == Self.longestList else { return true }
+        if listed < list.count {
+            for index in 0..<listed where equal(list[index], name, in: bytes) { return false }
+            list[listed] = name
+            listed += 1
+            guard listed == list.count else { return true }
             packed.reserveCapacity(byteCount / Self.leastBytes)
-            for other in list { _ = hash(other, in: bytes) }
+            for index in list.indices { _ = hash(list[index], in: bytes) }
             return true
         }
         return hash(name, in: bytes)

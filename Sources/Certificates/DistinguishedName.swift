@@ -60,9 +60,27 @@ extension DistinguishedName {
     /// Text that does not fit its type is compared as it is; so is what is left of a name in another script once it is longer
     /// than any name may be (RFC 5280 appendix A), for folding takes its time.
     public var normalized: [UInt8] {
+        if let bytes = normalizedAtOnce { return bytes }
         var bytes: [UInt8] = []
         for set in normalizedSets { Self.appendSized(set, to: &bytes) }
         return bytes
+    }
+
+    /// The same, in one go; nil where a set holds several attributes, which have to be put in order.
+    private var normalizedAtOnce: [UInt8]? {
+        var budget = NameText.normalizationBudget
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(2 * der.count)
+        var isOneEach = true
+        visitAttributes { attribute, isFirst in
+            isOneEach = isOneEach && isFirst
+            guard isOneEach else { return }
+            let start = bytes.count
+            Self.appendSize(0, to: &bytes)
+            appendNormalized(attribute, to: &bytes, &budget)
+            Self.setSize(bytes.count - start - 4, at: start, of: &bytes)
+        }
+        return isOneEach ? bytes : nil
     }
 
     /// The normalized relative distinguished names.
@@ -78,6 +96,11 @@ extension DistinguishedName {
     private func normalized(_ attribute: Attribute, _ budget: inout Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(attribute.type.count + attribute.value.content.count + 9)
+        appendNormalized(attribute, to: &bytes, &budget)
+        return bytes
+    }
+
+    private func appendNormalized(_ attribute: Attribute, to bytes: inout [UInt8], _ budget: inout Int) {
         Self.appendSized(der[attribute.type], to: &bytes)
         if let text = NameText.foldedBytes(attribute.value, der, &budget) {
             bytes.append(DERTag.utf8String)
@@ -86,12 +109,23 @@ extension DistinguishedName {
             bytes.append(attribute.value.tag)
             Self.appendSized(der[attribute.value.content], to: &bytes)
         }
-        return bytes
     }
 
     private static func appendSized(_ part: some Collection<UInt8>, to bytes: inout [UInt8]) {
-        for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: part.count >> shift)) }
+        appendSize(part.count, to: &bytes)
         bytes.append(contentsOf: part)
+    }
+
+    private static func appendSize(_ size: Int, to bytes: inout [UInt8]) {
+        for index in 0..<4 { bytes.append(sizeByte(index, of: size)) }
+    }
+
+    private static func setSize(_ size: Int, at offset: Int, of bytes: inout [UInt8]) {
+        for index in 0..<4 { bytes[offset + index] = sizeByte(index, of: size) }
+    }
+
+    private static func sizeByte(_ index: Int, of size: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: size >> (24 - 8 * index))
     }
 
     /// Whether this name lies in the subtree of another one: it begins with its relative distinguished names

@@ -108,6 +108,7 @@ extension Certificate {
     /// The names of subjectAltName, in their order.
     public var subjectAltNames: [GeneralName] {
         guard let content = extensions.subjectAltName else { return [] }
+        let der = der
         let bytes = der.span
         var reader = DERReader(content, .subjectAltName)
         var names: [GeneralName] = []
@@ -122,6 +123,7 @@ extension Certificate {
     /// The nameConstraints, where there are some.
     public var nameConstraints: NameConstraints? {
         guard let value = extensions.nameConstraints else { return nil }
+        let der = der
         return try? NameConstraints(der.span, value)
     }
 }

@@ -4,19 +4,6 @@ enum OID {
     static let commonName: [UInt8] = [0x55, 0x04, 0x03]
     static let emailAddress: [UInt8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01]
 
-    // Extensions (RFC 5280 section 4.2).
-    static let subjectKeyIdentifier: [UInt8] = [0x55, 0x1d, 0x0e]
-    static let keyUsage: [UInt8] = [0x55, 0x1d, 0x0f]
-    static let subjectAltName: [UInt8] = [0x55, 0x1d, 0x11]
-    static let basicConstraints: [UInt8] = [0x55, 0x1d, 0x13]
-    static let nameConstraints: [UInt8] = [0x55, 0x1d, 0x1e]
-    static let certificatePolicies: [UInt8] = [0x55, 0x1d, 0x20]
-    static let policyMappings: [UInt8] = [0x55, 0x1d, 0x21]
-    static let authorityKeyIdentifier: [UInt8] = [0x55, 0x1d, 0x23]
-    static let policyConstraints: [UInt8] = [0x55, 0x1d, 0x24]
-    static let extendedKeyUsage: [UInt8] = [0x55, 0x1d, 0x25]
-    static let inhibitAnyPolicy: [UInt8] = [0x55, 0x1d, 0x36]
-
     // Key purposes (RFC 5280 section 4.2.1.12).
     static let anyExtendedKeyUsage: [UInt8] = [0x55, 0x1d, 0x25, 0x00]
     static let clientAuth: [UInt8] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02]
@@ -56,6 +43,9 @@ enum OID {
         ([0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x05], .md5),
     ]
 
+    /// id-ce: where the extensions of X.509 stand, but for a last byte.
+    static let certificateExtensions: [UInt8] = [0x55, 0x1d]
+
     /// Bytes of the longest identifier that is written in dots: all that are in use are much shorter.
     private static let longestDotted = 128
 
@@ -79,5 +69,27 @@ enum OID {
             value = 0
         }
         return isTooLarge ? "oid:" + Hex.text(contents) : arcs.joined(separator: ".")
+    }
+}
+
+/// The extensions that mean something here, by the last byte of their identifier below id-ce (RFC 5280 section 4.2).
+enum KnownExtension: UInt8 {
+    case subjectKeyIdentifier = 0x0e
+    case keyUsage = 0x0f
+    case subjectAltName = 0x11
+    case basicConstraints = 0x13
+    case nameConstraints = 0x1e
+    case certificatePolicies = 0x20
+    case policyMappings = 0x21
+    case authorityKeyIdentifier = 0x23
+    case policyConstraints = 0x24
+    case extendedKeyUsage = 0x25
+    case inhibitAnyPolicy = 0x36
+
+    /// Nil where the identifier is none of them.
+    init?(_ name: Range<Int>, in bytes: Span<UInt8>) {
+        let last = name.upperBound - 1
+        guard name.count == 3, equal(name.lowerBound..<last, OID.certificateExtensions, in: bytes) else { return nil }
+        self.init(rawValue: bytes[last])
     }
 }

@@ -52,6 +52,27 @@ import Testing
         }
     }
 
+    static let several = [
+        TestName(parts: [[.utf8(OID.commonName, "a"), .utf8(OID.organization, "b")]]),
+        TestName(parts: [
+            [.utf8(OID.organization, "O")], [.utf8(OID.commonName, "Å"), .printable(OID.serialNumber, "1")],
+        ]),
+        TestName(parts: [
+            [.printable(OID.commonName, "A  b"), .utf8(OID.organization, "B")], [.utf8(OID.country, "DE")],
+        ]),
+        TestName(.utf8(OID.commonName, String(repeating: "й", count: 900)), .utf8(OID.organization, "й")),
+        TestName(.utf8(OID.organization, String(repeating: "й", count: 700)), .utf8(OID.commonName, "Й")),
+    ]
+
+    @Test(arguments: texts.map(\.0) + hostile + several)
+    func aNormalizedNameIsItsNormalizedPartsEachAfterItsSize(name: TestName) throws {
+        let subject = try Self.subject(name)
+        let parts = subject.normalizedSets.flatMap { part in
+            [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: part.count >> $0) } + part
+        }
+        #expect(subject.normalized == parts)
+    }
+
     @Test func commonNamesAreFoundInTheirOrder() throws {
         let name = TestName(
             .utf8(OID.commonName, "one"), .utf8(OID.organization, "x"), .init(OID.commonName, tag: 2, [1]),
