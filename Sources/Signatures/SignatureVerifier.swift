@@ -37,8 +37,10 @@ public final class SignatureVerifier {
         if case .ed25519 = certificate.signatureAlgorithm {
             return key.verifiesMessage(certificate.der, signature: certificate.signature, over: certificate.toBeSigned)
         }
-        guard let hash = certificate.signatureAlgorithm.hash, let digester = digester(hash) else { return false }
-        let digest = digester.digest(certificate.toBeSignedBytes)
+        guard let hash = certificate.signatureAlgorithm.hash else { return false }
+        let message = certificate.toBeSignedBytes
+        let digest =
+            hash == .sha256 ? SHA256Digest(hashing: message).bytes : digester(hash)?.digest(message) ?? []
         return !digest.isEmpty && key.verifies(digest, certificate.der[certificate.signature])
     }
 
