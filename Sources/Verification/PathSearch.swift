@@ -457,35 +457,6 @@ extension [Flaw] {
     fileprivate var leastReason: UInt8 { reduce(.max) { Swift.min($0, $1.reason.rawValue) } }
 }
 
-/// Numbers byte strings: equal ones have the same number.
-struct Numbering {
-    /// Bytes that are hashed eight at a time: one at a time would take longer than the rest of the search.
-    private struct Key: Hashable {
-        let bytes: ArraySlice<UInt8>
-
-        func hash(into hasher: inout Hasher) {
-            var word: UInt64 = 0
-            var count = 0
-            for byte in bytes {
-                word = word << 8 | UInt64(byte)
-                count += 1
-                if count.isMultiple(of: 8) { hasher.combine(word) }
-            }
-            hasher.combine(word)
-            hasher.combine(count)
-        }
-    }
-
-    private var numbers: [Key: Int] = [:]
-
-    mutating func number(of bytes: some Collection<UInt8>) -> Int {
-        let key = Key(bytes: ArraySlice(bytes))
-        if let known = numbers[key] { return known }
-        numbers[key] = numbers.count
-        return numbers.count - 1
-    }
-}
-
 /// In which order candidates are tried: all of it is in the certificates themselves.
 private struct CandidateOrder: Comparable {
     /// 0: the key identifiers say so; 1: they say nothing; 2: they say otherwise.
