@@ -5,14 +5,14 @@ internal import Verification
 
 /// The CA records that a search has met, so that the one that it ends at is not read again.
 final class MetAuthorities {
-    fileprivate var records: [UInt64: CaRecord] = [:]
+    fileprivate var authorities: [RegisteredAuthority] = []
 
     /// The record of an anchor that the search was given.
     func record(of anchor: TrustAnchor) throws -> CaRecord {
-        guard let record = records[anchor.number] else {
+        guard let authority = authorities.first(where: { $0.anchor.number == anchor.number }) else {
             throw StoreFault.damaged(table: "cas", key: bigEndianBytes(anchor.number), finding: .missing)
         }
-        return record
+        return authority.record
     }
 }
 
@@ -24,10 +24,9 @@ struct InstanceAnchors: VerificationEnvironment {
     let met = MetAuthorities()
 
     mutating func anchors(named subject: [UInt8]) throws -> [TrustAnchor] {
-        try tools.authorities.authorities(named: subject, of: instance.number, in: snapshot).map { authority in
-            met.records[authority.anchor.number] = authority.record
-            return authority.anchor
-        }
+        let found = try tools.authorities.authorities(named: subject, of: instance.number, in: snapshot)
+        met.authorities += found
+        return found.map(\.anchor)
     }
 
     mutating func keyState(of certificate: Certificate) throws -> RegisteredKeyState {

@@ -14,7 +14,7 @@ public final class VerificationTools {
 }
 
 /// A registered CA certificate, read.
-struct RegisteredAuthority {
+final class RegisteredAuthority: Sendable {
     let record: CaRecord
     let anchor: TrustAnchor
 
