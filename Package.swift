@@ -59,7 +59,11 @@ let package = Package(
             name: "CCareg", path: "Sources/careg/include", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CMosquitto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CEpoll"),
+        .target(name: "CThreads"),
         .target(name: "CBaselines"),
+
+        // Threads
+        .target(name: "Threads", dependencies: ["CThreads"], swiftSettings: settings),
 
         // Certificates and verdicts
         .target(name: "Certificates", swiftSettings: settings),
@@ -71,13 +75,14 @@ let package = Package(
         .target(
             name: "RegistryStore", dependencies: ["LMDB", "Certificates", "Signatures"], swiftSettings: settings),
         .target(
-            name: "Registry", dependencies: ["RegistryStore", "LMDB", "Certificates", "Signatures", "Verification"],
+            name: "Registry",
+            dependencies: ["RegistryStore", "LMDB", "Certificates", "Signatures", "Verification", "Threads"],
             swiftSettings: settings),
         .target(name: "TrustMap", dependencies: ["CTrustMap"], swiftSettings: settings),
         .target(name: "TrustAnchors", swiftSettings: settings),
 
         // The wire
-        .target(name: "TTRPC", dependencies: ["CEpoll"], swiftSettings: settings),
+        .target(name: "TTRPC", dependencies: ["CEpoll", "Threads"], swiftSettings: settings),
         .target(name: "CaregProto", dependencies: [protobuf], swiftSettings: generatedSettings),
         .target(
             name: "CaregClient", dependencies: ["CaregProto", "TTRPC", protobuf], swiftSettings: settings),
@@ -85,7 +90,7 @@ let package = Package(
             name: "CaregServer",
             dependencies: [
                 "CaregProto", "TTRPC", "Registry", "RegistryStore", "LMDB", "Verification", "Signatures",
-                "Certificates", "TrustMap", protobuf, logging, coreMetrics,
+                "Certificates", "TrustMap", "Threads", protobuf, logging, coreMetrics,
             ], swiftSettings: settings),
 
         // Programs
@@ -93,7 +98,7 @@ let package = Package(
             name: "caregd",
             dependencies: [
                 "CaregServer", "Registry", "RegistryStore", "LMDB", "TrustMap", "TrustAnchors", "TTRPC", "Signatures",
-                "Verification", "Certificates", argumentParser, logging, configuration,
+                "Verification", "Certificates", "Threads", argumentParser, logging, configuration,
             ], swiftSettings: settings),
         .executableTarget(
             name: "caregctl",
@@ -161,6 +166,7 @@ let package = Package(
                 "caregd", "CaregServer", "Registry", "RegistryStore", "Verification", "Signatures", "Certificates",
                 "TrustMap", "TestPKI", logging,
             ], swiftSettings: settings),
+        .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: settings),
         .testTarget(
             name: "TTRPCTests", dependencies: ["TTRPC", "CEpoll"], swiftSettings: settings),
         .testTarget(name: "TrustMapTests", dependencies: ["TrustMap", "CTrustMap"], swiftSettings: settings),

@@ -4,9 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -87,34 +84,4 @@ size_t cepoll_error_text(int error, uint8_t *text, size_t capacity) {
     if (length > capacity) length = capacity;
     memcpy(text, words, length);
     return length;
-}
-
-struct start {
-    void (*body)(void *);
-    void *context;
-};
-
-static void *run(void *argument) {
-    struct start start = *(struct start *)argument;
-    free(argument);
-    start.body(start.context);
-    return NULL;
-}
-
-int cepoll_thread_start(void (*body)(void *), void *context) {
-    struct start *start = malloc(sizeof *start);
-    if (start == NULL) return -ENOMEM;
-    *start = (struct start){body, context};
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    int error = pthread_create(&thread, NULL, run, start);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) {
-        free(start);
-        return -error;
-    }
-    pthread_detach(thread);
-    return 0;
 }

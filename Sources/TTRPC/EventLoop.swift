@@ -1,6 +1,7 @@
 internal import CEpoll
 internal import Glibc
 internal import Synchronization
+internal import Threads
 
 /// One thread with its epoll: it reads, decodes, calls the handlers, and writes, for the connections that it has.
 ///
@@ -87,17 +88,11 @@ internal import Synchronization
 
     // MARK: Any thread
 
-    func startThread() throws(SocketError) {
-        let context = unsafe Unmanaged.passRetained(self).toOpaque()
-        // Safe: the new thread takes over the reference, and nobody else has it.
-        let result = unsafe cepoll_thread_start(
-            { context in
-                guard let context = unsafe context else { return }
-                unsafe Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue().run()
-            }, context)
-        guard result == 0 else {
-            unsafe Unmanaged<EventLoop>.fromOpaque(context).release()
-            throw .system(operation: "pthread_create", errno: -result)
+    func start() throws(SocketError) {
+        do throws(ThreadError) {
+            try startThread("event loop") { self.run() }
+        } catch {
+            throw .system(operation: "pthread_create", errno: error.errno)
         }
     }
 

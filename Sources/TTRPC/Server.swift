@@ -112,7 +112,7 @@ final class ServerCore: Sendable {
         for loop in list {
             runningLoops.add(1, ordering: .sequentiallyConsistent)
             do {
-                try loop.startThread()
+                try loop.start()
             } catch {
                 runningLoops.subtract(1, ordering: .sequentiallyConsistent)
                 shutDown(within: .zero)

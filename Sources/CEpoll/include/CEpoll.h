@@ -50,6 +50,3 @@ uint64_t cepoll_descriptor_limit(void);
 int64_t cepoll_monotonic_nanoseconds(void);
 /* The words for an errno; returns how many bytes they have. */
 size_t cepoll_error_text(int error, uint8_t *text, size_t capacity);
-
-/* Starts a detached thread with all signals blocked, so that they reach the threads that wait for them. */
-int cepoll_thread_start(void (*body)(void *), void *context);
