@@ -36,7 +36,7 @@ public struct CaregServices: Sendable {
     ///   - clock: the host's clock.
     ///   - metrics: where everything is measured; the daemon may bootstrap it as swift-metrics' backend.
     ///   - knownDevices: the devices that are trusted without a look at a table or a signature; nil: none.
-    /// - Throws: ``RegistryStore/StoreFault``.
+    /// - Throws: ``RegistryStore/StoreFault``, ``Threads/ThreadError``.
     public init(
         registry: Registry, commits: CommitSignal, facts: DaemonFacts, registryLimits: RegistryLimits,
         limits: ServiceLimits = ServiceLimits(), access: AccessPolicy = AccessPolicy(),
@@ -45,7 +45,7 @@ public struct CaregServices: Sendable {
     ) throws {
         let figures = try registry.figures()
         let measures = ServiceMetrics(metrics, limits: limits)
-        let workplaces = Workplaces(limits)
+        let workplaces = try Workplaces(limits)
         let feed = ChangeFeed(registry, identity: figures.identity, from: figures.revision, limits: limits)
         let lastBackup = LastBackup(stateFolder: facts.stateFolder, historyID: figures.identity.historyID)
         let journal = CallJournal(clock: clock, log: log, limits: limits, metrics: measures)

@@ -4,6 +4,7 @@ internal import Signatures
 internal import SwiftProtobuf
 internal import Synchronization
 internal import TTRPC
+internal import Threads
 
 /// Where calls are worked on. Event loops must not wait: what may take more than a moment goes elsewhere.
 struct Workplaces: Sendable {
@@ -17,18 +18,18 @@ struct Workplaces: Sendable {
     let audits: WorkerPool<Void>
     let backups = BackupCounter()
 
-    init(_ limits: ServiceLimits) {
+    init(_ limits: ServiceLimits) throws(ThreadError) {
         // They stand back behind the event loops: a storm of new devices must not keep the known ones waiting.
-        verification = WorkerPool(
+        verification = try WorkerPool(
             label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications,
-            niceness: 5
+            manner: .makingWay(niceness: 5)
         ) { VerificationTools() }
-        queries = WorkerPool(
+        queries = try WorkerPool(
             label: "queries", threads: limits.queryThreads, capacity: limits.waitingQueries, makeTool: {})
         // A copy does not wait for another one: one too many is refused when it begins.
-        copies = WorkerPool(
+        copies = try WorkerPool(
             label: "copies", threads: limits.backups + 1, capacity: limits.waitingQueries, makeTool: {})
-        audits = WorkerPool(label: "audits", threads: 1, capacity: limits.waitingAudits, makeTool: {})
+        audits = try WorkerPool(label: "audits", threads: 1, capacity: limits.waitingAudits, makeTool: {})
     }
 }
 

@@ -1,7 +1,6 @@
 internal import Dispatch
-internal import Foundation
-internal import Glibc
 internal import Synchronization
+internal import Threads
 
 /// Whose work it is: callers take turns, so that one with a thousand calls in flight does not hold up the others.
 struct Contender: Hashable, Sendable {
@@ -75,20 +74,20 @@ final class WorkerPool<Tool>: Sendable {
     /// - Parameters:
     ///   - threads: how many work at once.
     ///   - capacity: pieces of work that may wait.
-    ///   - niceness: how much the threads stand back where processors are short, 0 to 19 (setpriority(2)).
     init(
-        label: String, threads: Int, capacity: Int, niceness: Int32 = 0, makeTool: @escaping @Sendable () -> Tool
-    ) {
+        label: String, threads: Int, capacity: Int, manner: ThreadManner = .ordinary,
+        makeTool: @escaping @Sendable () -> Tool
+    ) throws(ThreadError) {
         shared = Shared(capacity: capacity, threads: max(1, threads))
-        for number in 0..<shared.threads {
-            let worker = Worker()
-            let shared = shared
-            let thread = Thread {
-                if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
-                shared.run(worker, tool: makeTool)
+        do throws(ThreadError) {
+            for number in 0..<shared.threads {
+                let worker = Worker()
+                let shared = shared
+                try startThread("\(label) \(number)", manner) { shared.run(worker, tool: makeTool) }
             }
-            thread.name = "\(label) \(number)"
-            thread.start()
+        } catch {
+            shared.close()
+            throw error
         }
     }
 
@@ -150,7 +149,10 @@ final class WorkerPool<Tool>: Sendable {
 
         func run(_ worker: Worker, tool makeTool: () -> Tool) {
             let tool = makeTool()
-            while let work = next(worker) { work(tool) }
+            while let work = next(worker) {
+                work(tool)
+                makeWay()
+            }
         }
 
         /// The next piece of work, as soon as there is one; nil where there will be none.

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Foundation
 internal import RegistryStore
+internal import Threads
 
 /// The option of the verbs that work offline.
 struct StateOptions: ParsableArguments {
@@ -56,6 +57,7 @@ extension StartFailure {
         switch error {
         case let failure as StartFailure: self = failure
         case let fault as StateFault: self.init(fault)
+        case let error as ThreadError: self.init(.system, error.description)
         case let fault as StoreFault where fault.isDiskFull: self.init(.system, "\(what): \(error)")
         case is StoreFault:
             self.init(

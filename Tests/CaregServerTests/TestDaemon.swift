@@ -33,7 +33,7 @@ final class TestDaemon: Sendable {
             WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
         }
         let commits = CommitSignal()
-        registry = Registry(
+        registry = try Registry(
             store: store, limits: RegistryLimits(), clock: clock, randomBytes: { [UInt8](repeating: 7, count: $0) },
             onCommit: { commits.note($0) }, onFatal: { fatalError("\($0)") })
         let log = log

@@ -52,11 +52,11 @@ import Testing
         #expect(got == sent, "seed \(seed)")
     }
 
-    @Test func allWorkIsDoneByAsManyThreadsAsThereAre() {
+    @Test func allWorkIsDoneByAsManyThreadsAsThereAre() throws {
         let tools = Atomic<Int>(0)
         let done = Atomic<Int>(0)
         let group = DispatchGroup()
-        let pool = WorkerPool<Int>(label: "test", threads: 3, capacity: 10_000) {
+        let pool = try WorkerPool<Int>(label: "test", threads: 3, capacity: 10_000) {
             tools.add(1, ordering: .relaxed).newValue
         }
         for number in 0..<5_000 {
@@ -74,8 +74,8 @@ import Testing
         #expect(pool.waiting == 0)
     }
 
-    @Test func pastItsCapacityAPoolTakesNothingMore() {
-        let pool = WorkerPool<Void>(label: "test", threads: 1, capacity: 2, makeTool: {})
+    @Test func pastItsCapacityAPoolTakesNothingMore() throws {
+        let pool = try WorkerPool<Void>(label: "test", threads: 1, capacity: 2, makeTool: {})
         let isHeld = DispatchSemaphore(value: 0)
         let goOn = DispatchSemaphore(value: 0)
         let end = DispatchSemaphore(value: 0)
