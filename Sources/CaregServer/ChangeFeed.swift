@@ -13,7 +13,7 @@ public final class CommitSignal: Sendable {
     /// Nobody listens yet.
     public init() {}
 
-    /// A commit is on disk, and the mirrors have followed. On the writer's thread: must be short.
+    /// A commit is on disk, and the mirrors have followed. Before anything else is committed: must be short.
     public func note(_ revision: Revision) {
         for listener in listeners.withLock({ $0 }) { listener(revision) }
     }

@@ -57,7 +57,7 @@ extension Registry {
 
     /// Verify: a verdict, and for a device that is seen for the first time its registration.
     ///
-    /// `completion` is called on this thread where nothing is to be registered, else on the writer's.
+    /// `completion` is called on this thread where nothing is to be registered, else between two commits.
     ///
     /// - Parameters:
     ///   - tools: this thread's.

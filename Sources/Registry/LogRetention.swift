@@ -15,7 +15,7 @@ extension Registry {
     /// - Parameters:
     ///   - leastRemoved: entries without which a commit does nothing.
     ///   - mayGoOn: asked before each commit.
-    ///   - completion: called once with the number of entries taken out, on the writer's thread.
+    ///   - completion: called once with the number of entries taken out, between two commits.
     public func compactLog(
         before horizon: WallTime, leastRemoved: Int = LogRetention.leastRemoved, caller: Caller,
         mayGoOn: @escaping @Sendable () -> Bool = { true },

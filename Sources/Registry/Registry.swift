@@ -1,5 +1,6 @@
 public import Certificates
 public import RegistryStore
+public import Threads
 
 /// The rules of the region: a command in, a change out.
 ///
@@ -18,17 +19,18 @@ public final class Registry: Sendable {
     /// - Parameters:
     ///   - clock: the host's clock.
     ///   - randomBytes: the system's generator, for registration codes.
+    /// - Throws: there is no thread for the writer.
     public init(
         store: Store, limits: RegistryLimits, clock: @escaping @Sendable () -> WallTime,
         randomBytes: @escaping @Sendable (Int) throws -> [UInt8], mirrors: [any Mirror] = [],
         onCommit: @escaping @Sendable (Revision) -> Void = { _ in },
         onFatal: @escaping @Sendable (StoreFault) -> Void
-    ) {
+    ) throws(ThreadError) {
         self.store = store
         self.limits = limits
         self.clock = clock
         self.randomBytes = randomBytes
-        writer = Writer(
+        writer = try Writer(
             store: store, limits: limits, clock: clock, mirrors: mirrors, onCommit: onCommit, onFatal: onFatal)
     }
 

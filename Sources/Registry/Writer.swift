@@ -2,6 +2,7 @@ internal import Dispatch
 internal import LMDB
 public import RegistryStore
 internal import Synchronization
+public import Threads
 
 /// A change that is on disk, with the records that it is about, for those who mirror the registry.
 public struct CommittedChange: Sendable {
@@ -78,14 +79,16 @@ public final class Writer: Sendable {
     private let mirrors: [any Mirror]
     private let onCommit: @Sendable (Revision) -> Void
     private let onFatal: @Sendable (StoreFault) -> Void
-    private let queue = DispatchQueue(label: "caregd.writer")
+    private let turns = Turns()
+    private let wake = DispatchSemaphore(value: 0)
     private let state = Mutex(State())
     private let held = Atomic<Int>(0)
 
     private struct State {
         var pending: [any Command] = []
         var pendingBytes = 0
-        var isScheduled = false
+        /// The writer itself, while there is work for its thread: it outlives its owner by that.
+        var scheduled: Writer?
         var statistics = Statistics()
     }
 
@@ -109,17 +112,28 @@ public final class Writer: Sendable {
     ///   - onCommit: told the revision after each commit, once the mirrors have followed.
     ///   - onFatal: told of a commit that failed for another reason than want of room: what the disk holds is then not
     ///     known, and the process must end.
+    /// - Throws: there is no thread for it.
     public init(
         store: Store, limits: RegistryLimits, clock: @escaping @Sendable () -> WallTime, mirrors: [any Mirror],
         onCommit: @escaping @Sendable (Revision) -> Void, onFatal: @escaping @Sendable (StoreFault) -> Void
-    ) {
+    ) throws(ThreadError) {
         self.store = store
         self.limits = limits
         self.clock = clock
         self.mirrors = mirrors
         self.onCommit = onCommit
         self.onFatal = onFatal
+        // In a storm of new devices a commit holds hundreds of them: those who wait for an event loop go first.
+        try startThread("writer", .makingWay(niceness: 0)) { [wake, weak self] in
+            while true {
+                wake.wait()
+                guard let self else { return }
+                self.work()
+            }
+        }
     }
+
+    deinit { wake.signal() }
 
     /// Figures for the status and the metrics.
     public var statistics: Statistics {
@@ -131,7 +145,7 @@ public final class Writer: Sendable {
         }
     }
 
-    /// Hands in a command. `completion` is called once, on the writer's thread, after the commit and the mirrors; at once,
+    /// Hands in a command. `completion` is called once, between two commits, after its own and the mirrors; at once,
     /// with LIMIT_REACHED, where too much waits.
     ///
     /// - Parameter bytes: what the command holds, beside its closures.
@@ -146,8 +160,8 @@ public final class Writer: Sendable {
             guard state.pendingBytes + command.bytes <= limits.waitingCommandBytes else { return nil }
             state.pending.append(command)
             state.pendingBytes += command.bytes
-            defer { state.isScheduled = true }
-            return !state.isScheduled
+            defer { state.scheduled = self }
+            return state.scheduled == nil
         }
         guard let mustSchedule else {
             return completion(
@@ -157,9 +171,7 @@ public final class Writer: Sendable {
                         "Too many changes wait for the disk. Try again in a moment; where it lasts, the disk is too slow.",
                         metadata: ["limit": "waiting_command_bytes"])))
         }
-        if mustSchedule {
-            queue.async { self.drain() }
-        }
+        if mustSchedule { wake.signal() }
     }
 
     /// What a command holds at least.
@@ -172,7 +184,7 @@ public final class Writer: Sendable {
 
     /// Waits until all that was handed in so far is done.
     public func flush() {
-        queue.sync {
+        turns.take {
             while commitNext() {}
         }
     }
@@ -181,22 +193,20 @@ public final class Writer: Sendable {
     public func hold(_ body: () -> Void) {
         held.add(1, ordering: .sequentiallyConsistent)
         defer { held.subtract(1, ordering: .sequentiallyConsistent) }
-        queue.sync(execute: body)
+        turns.take(body)
     }
 
     /// Commands wait for longer than for a commit.
     public var isHeld: Bool { held.load(ordering: .sequentiallyConsistent) > 0 }
 
-    /// Runs `body` between two commits, on the writer's thread, and waits for it.
+    /// Runs `body` between two commits, on this thread.
     public func betweenCommits<Result>(_ body: () throws -> Result) rethrows -> Result {
-        try queue.sync(execute: body)
+        try turns.take(body)
     }
 
-    // One commit at a time: whoever wants the time between two commits gets it, however many commands wait.
-    private func drain() {
-        if commitNext() {
-            queue.async { self.drain() }
-        }
+    // A turn for each commit: whoever wants the time between two of them gets it, however many commands wait.
+    private func work() {
+        while turns.take(commitNext) {}
     }
 
     /// Decides the commands that wait, as many as one commit may hold. False where none waits.
@@ -205,7 +215,7 @@ public final class Writer: Sendable {
             let batch = Array(state.pending.prefix(limits.commandsPerCommit))
             state.pending.removeFirst(batch.count)
             for command in batch { state.pendingBytes -= command.bytes }
-            if batch.isEmpty { state.isScheduled = false }
+            if batch.isEmpty { state.scheduled = nil }
             return batch
         }
         if batch.isEmpty { return false }
@@ -245,6 +255,7 @@ public final class Writer: Sendable {
                         store: transaction, now: now, caller: command.caller, method: command.method, journal: journal)
                     let before = journal.changes.count
                     try command.decide(in: context)
+                    makeWay()
                     precondition(
                         !command.isRefused || journal.changes.count == before, "a command refused after it wrote")
                 }
@@ -266,6 +277,7 @@ public final class Writer: Sendable {
         }
         for command in batch {
             command.complete()
+            makeWay()
         }
     }
 

@@ -136,7 +136,7 @@ final class BenchRegistry {
         self.workshop = workshop
         store = try Store(
             path: path, creating: Store.Identity(region: "bench", historyID: String(repeating: "0", count: 32)))
-        registry = Registry(
+        registry = try Registry(
             store: store, limits: RegistryLimits(),
             clock: { WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)) },
             randomBytes: { try SystemRandom.bytes($0) }, onFatal: { fault in preconditionFailure("\(fault)") })

@@ -78,14 +78,18 @@ final class Daemon {
         let commits = CommitSignal()
         let log = logger
         let clock = { @Sendable in WallTime.now }
-        registry = Registry(
-            store: store, limits: configuration.limits.registry, clock: clock,
-            randomBytes: { try SystemRandom.bytes($0) }, mirrors: [fastPath], onCommit: { commits.note($0) },
-            onFatal: { fault in
-                // Whether the last commit is on disk is not known: no answer may leave, and no other change be made.
-                log.critical("a commit failed; the daemon ends without an answer", metadata: ["fault": "\(fault)"])
-                Foundation._exit(StartFailure.Exit.inputOutput.rawValue)
-            })
+        do {
+            registry = try Registry(
+                store: store, limits: configuration.limits.registry, clock: clock,
+                randomBytes: { try SystemRandom.bytes($0) }, mirrors: [fastPath], onCommit: { commits.note($0) },
+                onFatal: { fault in
+                    // Whether the last commit is on disk is not known: no answer may leave, and no other change be made.
+                    log.critical("a commit failed; the daemon ends without an answer", metadata: ["fault": "\(fault)"])
+                    Foundation._exit(StartFailure.Exit.inputOutput.rawValue)
+                })
+        } catch {
+            throw StartFailure(error, doing: "the registry in \(folders.state) cannot be served")
+        }
         services = try Self.makeServices(
             registry: registry, commits: commits, folders: folders, configuration: configuration, access: access,
             clock: clock, log: logger, fastPath: fastPath,

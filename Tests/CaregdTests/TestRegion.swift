@@ -40,7 +40,7 @@ final class TestRegion {
             restrictions: restrictions, restricted: restricted, store: store, logger: Logger(label: "test"))
         let counter = Atomic<UInt64>(1)
         let number = { @Sendable in counter.add(1, ordering: .relaxed).oldValue }
-        let registry = Registry(
+        let registry = try Registry(
             store: store, limits: RegistryLimits(), clock: { WallTime(milliseconds: TestTime.now * 1_000) },
             randomBytes: { count in
                 let value = number()

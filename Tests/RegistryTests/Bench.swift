@@ -41,7 +41,7 @@ final class Bench {
         random = TestRandom(seed: seed)
         dataFile = folder + "/registry.mdb"
         store = try Store(path: dataFile, creating: .init(region: "test", historyID: String(repeating: "a", count: 32)))
-        registry = Self.registry(store, limits, mirrors, clock, random, fatal, commits)
+        registry = try Self.registry(store, limits, mirrors, clock, random, fatal, commits)
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }
@@ -49,8 +49,8 @@ final class Bench {
     private static func registry(
         _ store: Store, _ limits: RegistryLimits, _ mirrors: [any Mirror], _ clock: TestClock, _ random: TestRandom,
         _ fatal: Collected<StoreFault>, _ commits: Collected<Revision>
-    ) -> Registry {
-        Registry(
+    ) throws -> Registry {
+        try Registry(
             store: store, limits: limits, clock: { clock.now }, randomBytes: { random.bytes($0) }, mirrors: mirrors,
             onCommit: { commits.append($0) }, onFatal: { fatal.append($0) })
     }
@@ -68,7 +68,7 @@ final class Bench {
     func open(_ path: String) throws {
         dataFile = path
         store = try Store(path: path, creating: nil)
-        registry = Self.registry(store, limits, mirrors, clock, random, fatal, commits)
+        registry = try Self.registry(store, limits, mirrors, clock, random, fatal, commits)
     }
 
     /// A copy of the registry as `caregctl backup` makes it.

@@ -205,7 +205,7 @@ import Verification
 
         let store = try Store(path: path, creating: nil, isReadOnly: true)
         let clock = estate.bench.clock
-        let registry = Registry(
+        let registry = try Registry(
             store: store, limits: estate.bench.limits, clock: { clock.now }, randomBytes: { _ in [] },
             onFatal: { _ in })
         try #require(try store.check().isSound)
