@@ -113,9 +113,10 @@ internal import Threads
         var posted = answer.messageBytes
         if case .response(let payload) = answer, !isCurrent {
             posted = payload.count
-            call.connection.notePosted(posted)
+            call.exchangeRoom(for: posted)
+        } else {
+            call.giveRoomBack()
         }
-        call.giveRoomBack()
         if isCurrent { apply(answer, for: call, posted: posted) } else { post(.answer(call, answer, posted: posted)) }
     }
 

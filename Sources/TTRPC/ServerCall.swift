@@ -175,7 +175,12 @@ public final class ServerCall: Sendable {
         return true
     }
 
-    /// The answer is there, or will not come.
+    /// The answer is there, and takes the place of the room that was kept for it: at no time are both counted.
+    func exchangeRoom(for bytes: Int) {
+        connection.notePosted(bytes - takenBytes.exchange(0, ordering: .sequentiallyConsistent))
+    }
+
+    /// The answer needs no room any more, or will not come.
     func giveRoomBack() {
         guard takenBytes.load(ordering: .sequentiallyConsistent) > 0 else { return }
         connection.dropPosted(takenBytes.exchange(0, ordering: .sequentiallyConsistent))
