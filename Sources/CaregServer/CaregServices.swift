@@ -54,9 +54,10 @@ public struct CaregServices: Sendable {
             workplaces: workplaces, feed: feed, lastBackup: lastBackup, faults: journal.faults,
             clock: clock)
         measures.beginCommits(at: figures.revision)
-        commits.listen { revision in
+        // The registry holds who listens, and the feed holds the registry.
+        commits.listen { [weak feed] revision in
             measures.noteCommit(revision)
-            feed.noteCommit(revision)
+            feed?.noteCommit(revision)
         }
         let sampler = MetricsSampler(metrics, status: status)
         let policy = PolicyInForce(access)
