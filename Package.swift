@@ -76,7 +76,7 @@ let package = Package(
             name: "RegistryStore", dependencies: ["LMDB", "Certificates", "Signatures"], swiftSettings: settings),
         .target(
             name: "Registry",
-            dependencies: ["RegistryStore", "LMDB", "Certificates", "Signatures", "Verification", "Threads"],
+            dependencies: ["RegistryStore", "Certificates", "Signatures", "Verification", "Threads"],
             swiftSettings: settings),
         .target(name: "TrustMap", dependencies: ["CTrustMap"], swiftSettings: settings),
         .target(name: "TrustAnchors", swiftSettings: settings),
@@ -89,7 +89,7 @@ let package = Package(
         .target(
             name: "CaregServer",
             dependencies: [
-                "CaregProto", "TTRPC", "Registry", "RegistryStore", "LMDB", "Verification", "Signatures",
+                "CaregProto", "TTRPC", "Registry", "RegistryStore", "Verification", "Signatures",
                 "Certificates", "TrustMap", "Threads", protobuf, logging, coreMetrics,
             ], swiftSettings: settings),
 
@@ -97,7 +97,7 @@ let package = Package(
         .executableTarget(
             name: "caregd",
             dependencies: [
-                "CaregServer", "Registry", "RegistryStore", "LMDB", "TrustMap", "TrustAnchors", "TTRPC", "Signatures",
+                "CaregServer", "Registry", "RegistryStore", "TrustMap", "TrustAnchors", "TTRPC", "Signatures",
                 "Verification", "Certificates", "Threads", argumentParser, logging, configuration,
             ], swiftSettings: settings),
         .executableTarget(
@@ -147,7 +147,7 @@ let package = Package(
             dependencies: ["Verification", "Signatures", "Certificates", "TestPKI", "COpenSSL"],
             swiftSettings: settings),
         .testTarget(
-            name: "RegistryStoreTests", dependencies: ["RegistryStore", "LMDB", "Signatures", "Certificates"],
+            name: "RegistryStoreTests", dependencies: ["RegistryStore", "Signatures", "Certificates"],
             swiftSettings: settings),
         .testTarget(
             name: "RegistryTests",

@@ -1,5 +1,4 @@
 internal import Dispatch
-internal import LMDB
 public import RegistryStore
 internal import Synchronization
 public import Threads
@@ -260,8 +259,8 @@ public final class Writer: Sendable {
                         !command.isRefused || journal.changes.count == before, "a command refused after it wrote")
                 }
             }
-        } catch let fault as StoreFault {
-            if case .storage(.system(_, operation: .commit)) = fault { onFatal(fault) }
+        } catch let fault as StoreFault where fault.leavesCommitOpen {
+            onFatal(fault)
             throw fault
         }
         note { statistics in
@@ -289,9 +288,11 @@ public final class Writer: Sendable {
                     mirror.apply(changes, snapshot)
                 }
             }
-        } catch {
+        } catch let fault as StoreFault {
             // The change is on disk and cannot be taken back; a mirror that may be behind must not be believed.
-            onFatal(.storage(.damaged))
+            onFatal(fault)
+        } catch {
+            preconditionFailure("a mirror does not throw: \(error)")
         }
     }
 

@@ -26,6 +26,11 @@ extension StoreFault {
         if case .storage(.diskFull) = self { true } else { false }
     }
 
+    /// A commit failed in such a way that nobody knows whether it is on the disk.
+    public var leavesCommitOpen: Bool {
+        if case .storage(.system(_, operation: .commit)) = self { true } else { false }
+    }
+
     /// What is on the disk is not what was written.
     public var isDamage: Bool {
         switch self {
