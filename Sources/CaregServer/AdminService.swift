@@ -57,13 +57,12 @@ struct AdminService: Sendable {
         let tokens = PageTokens(query: "refusals", String(request.sinceNumber))
         let cursor = try tokens.openNumber(request.pageToken)
         let page = refusals.page(
-            after: max(request.sinceNumber, cursor ?? 0), size: try limits.pageSize(request.pageSize))
-        let hasMore = page.rows.count < page.totalSize
+            after: request.sinceNumber, from: cursor ?? 0, size: try limits.pageSize(request.pageSize))
         call.succeed(
             .with {
                 $0.refusals = page.rows.map(Careg_V1_RefusalRecord.init)
-                $0.nextPageToken = tokens.seal(hasMore ? page.rows.last.map { bigEndianBytes($0.number) } : nil)
-                $0.totalSize = UInt32(clamping: refusals.page(after: request.sinceNumber, size: 0).totalSize)
+                $0.nextPageToken = tokens.seal(page.hasMore ? page.rows.last.map { bigEndianBytes($0.number) } : nil)
+                $0.totalSize = UInt32(clamping: page.totalSize)
             })
     }
 

@@ -52,10 +52,21 @@ final class RefusalRing: Sendable {
         state.withLock { Array($0.records[$0.next...] + $0.records[..<$0.next]) }
     }
 
-    /// Those after a number, at most so many, the oldest first, and how many there are after it.
-    func page(after number: UInt64, size: Int) -> (rows: ArraySlice<RefusalRecord>, totalSize: Int) {
-        let later = records.drop { $0.number <= number }
-        return (later.prefix(size), later.count)
+    /// A page of those after a number.
+    struct Page {
+        /// The oldest first.
+        var rows: ArraySlice<RefusalRecord>
+        /// There are more after the last of them.
+        var hasMore: Bool
+        /// How many there are after the number, on all pages.
+        var totalSize: Int
+    }
+
+    /// Those after `number`: at most `size` of them, beginning after `cursor`.
+    func page(after number: UInt64, from cursor: UInt64, size: Int) -> Page {
+        let all = records.drop { $0.number <= number }
+        let left = all.drop { $0.number <= cursor }
+        return Page(rows: left.prefix(size), hasMore: left.count > size, totalSize: all.count)
     }
 }
 
