@@ -139,11 +139,15 @@ import Testing
         let log = unsafe open(daemon.logFile, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
         guard log >= 0 else { throw TestFailure("no log file: errno \(errno)") }
         defer { close(log) }
+        // What .ci/long has the thread sanitizer told by, where it is there.
+        let passedOn =
+            ["NOTIFY_SOCKET"]
+            + ["LD_PRELOAD", "TSAN_OPTIONS"].filter { ProcessInfo.processInfo.environment[$0] != nil }
         let process = try ChildProcess(
             try #require(Self.socketActivate),
-            [
-                "--listen=\(admin)", "--listen=\(broker)", "--fdname=\(names)", "--setenv=NOTIFY_SOCKET",
-                program("caregd"), "--state-dir", daemon.stateFolder, "--runtime-dir", daemon.runtimeFolder,
+            passedOn.map { "--setenv=\($0)" } + [
+                "--listen=\(admin)", "--listen=\(broker)", "--fdname=\(names)", program("caregd"),
+                "--state-dir", daemon.stateFolder, "--runtime-dir", daemon.runtimeFolder,
             ], environment: environment, output: log, errors: log)
         return (process, admin, broker)
     }
