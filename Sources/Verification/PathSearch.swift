@@ -41,26 +41,6 @@ public struct PathSearch {
         var diagnosing: Bool
     }
 
-    /// A certificate of the chain that was sent.
-    fileprivate struct ChainLink {
-        let facts: PathCertificate
-        /// Where it stands in what was sent: 0 is the device's.
-        let index: Int
-        /// The normalized name of its issuer.
-        let issuer: [UInt8]
-        /// Numbers that are equal where names or keys are: nothing is compared byte by byte in the search itself. The device's
-        /// name is nobody's issuer, and has none.
-        let subjectNumber: Int?
-        let issuerNumber: Int
-        let keyNumber: Int
-        /// What bars it as an intermediate.
-        let intermediateFlaws: [Flaw]
-        let leastReason: UInt8
-
-        var certificate: Certificate { facts.certificate }
-        var name: String { facts.name }
-    }
-
     private final class AnchorLink {
         let anchor: TrustAnchor
         let facts: PathCertificate
@@ -409,78 +389,5 @@ public struct PathSearch {
         let attempt = Attempt(flaws: flaws, anchor: link.anchor, isSigned: unsigned == nil)
         if let closest, closest.closeness >= attempt.closeness { return }
         closest = attempt
-    }
-}
-
-extension PathSearch.ChainLink {
-    fileprivate init(
-        index: Int, _ certificate: Certificate, at instant: Instant, _ limits: VerificationLimits,
-        _ names: inout Numbering,
-        _ keys: inout Numbering
-    ) {
-        let facts = PathCertificate(certificate) {
-            if index == 0 { return "the device certificate" }
-            return "chain[\(index)] (\(String(certificate.subject.description.prefix(120))))"
-        }
-        self.facts = facts
-        self.index = index
-        issuer = certificate.issuer.normalized
-        issuerNumber = names.number(of: issuer)
-        keyNumber = keys.number(of: certificate.publicKeyInfoBytes)
-        guard index > 0 else {
-            subjectNumber = nil
-            intermediateFlaws = []
-            leastReason = .max
-            return
-        }
-        subjectNumber = names.number(of: certificate.subject.normalized)
-        var name: String { facts.name }
-        var flaws: [Flaw] = []
-        checkForm(of: certificate, name, limits, &flaws)
-        if !certificate.signatureAlgorithm.isAllowedInPaths {
-            flaws.append(Flaw(.algorithmNotAllowed, "\(name): its signature algorithm is not allowed"))
-        }
-        if let flaw = KeyRule.flaw(ofCaKey: certificate.keyAlgorithm) {
-            flaws.append(Flaw(.algorithmNotAllowed, "\(name) has \(flaw.words)"))
-        }
-        checkIntermediate(certificate, name, &flaws)
-        checkExtendedKeyUsage(of: certificate, name, &flaws)
-        checkValidity(
-            of: certificate, name, at: instant, expired: .chainInvalid, notYetValid: .chainInvalid, &flaws)
-        intermediateFlaws = flaws
-        leastReason = flaws.leastReason
-    }
-}
-
-extension [Flaw] {
-    /// The raw value of the reason that would be told first.
-    fileprivate var leastReason: UInt8 { reduce(.max) { Swift.min($0, $1.reason.rawValue) } }
-}
-
-/// In which order candidates are tried: all of it is in the certificates themselves.
-private struct CandidateOrder: Comparable {
-    /// 0: the key identifiers say so; 1: they say nothing; 2: they say otherwise.
-    let keyIdentifiers: Int
-    let isIntermediate: Int
-    let preference: Int
-    let latestNotAfter: Int64
-    let der: [UInt8]
-
-    init(_ issuer: Certificate, of subject: Certificate, isIntermediate: Bool, preference: Int) {
-        if let wanted = subject.extensions.authorityKeyIdentifier, let own = issuer.extensions.subjectKeyIdentifier {
-            keyIdentifiers = subject.der[wanted] == issuer.der[own] ? 0 : 2
-        } else {
-            keyIdentifiers = 1
-        }
-        self.isIntermediate = isIntermediate ? 1 : 0
-        self.preference = preference
-        latestNotAfter = issuer.notAfter.secondsSince1970
-        der = issuer.der
-    }
-
-    static func < (left: CandidateOrder, right: CandidateOrder) -> Bool {
-        let first = (left.keyIdentifiers, left.isIntermediate, left.preference, -left.latestNotAfter)
-        let second = (right.keyIdentifiers, right.isIntermediate, right.preference, -right.latestNotAfter)
-        return first == second ? left.der.lexicographicallyPrecedes(right.der) : first < second
     }
 }
