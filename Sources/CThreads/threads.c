@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 struct start {
@@ -61,25 +62,44 @@ struct scheduling {
     uint64_t period;
 };
 
-static _Thread_local int makes_way;
+#define RESET_ON_FORK 1u /* SCHED_FLAG_RESET_ON_FORK */
 
-int cthread_begin_making_way(int more_niceness, uint64_t slice_nanoseconds) {
-    errno = 0;
-    int nice = getpriority(PRIO_PROCESS, 0) + more_niceness;
-    if (errno != 0) return -errno;
-    if (nice > 19) nice = 19;
-    if (more_niceness != 0 && setpriority(PRIO_PROCESS, 0, nice) != 0) return -errno;
-    struct scheduling wanted = {
-        .size = sizeof wanted, .policy = SCHED_OTHER, .nice = nice, .runtime = slice_nanoseconds};
-    struct scheduling got = {.size = sizeof got};
-    if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) return -errno;
-    if (syscall(SYS_sched_getattr, 0, &got, sizeof got, 0) != 0) return -errno;
-    /* A kernel that knows no such slices takes what it is asked for, and tells of none. To yield costs a whole slice: one of
-     * 3 ms, for a piece of work of 0.1 ms, would starve the thread beside others that do not. */
-    makes_way = got.runtime == slice_nanoseconds;
-    return makes_way ? 0 : -EOPNOTSUPP;
+/* Nanoseconds between two yields at least; 0: the thread does not yield. */
+static _Thread_local uint64_t least_work;
+static _Thread_local uint64_t last_yield;
+
+static uint64_t monotonic_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void cthread_make_way(void) {
-    if (makes_way) sched_yield();
+int cthread_begin_yielding(int more_niceness, uint64_t slice_nanoseconds) {
+    struct scheduling now = {.size = sizeof now};
+    if (syscall(SYS_sched_getattr, 0, &now, sizeof now, 0) != 0) return -errno;
+    /* Who runs the service under another policy has chosen it for all threads. */
+    if (now.policy != SCHED_OTHER) return -EOPNOTSUPP;
+    int nice = now.nice + more_niceness;
+    if (nice > 19) nice = 19;
+    if (nice != now.nice && setpriority(PRIO_PROCESS, 0, nice) != 0) return -errno;
+    /* Threads that this one starts take turns as the system has them. */
+    struct scheduling wanted = {
+        .size = sizeof wanted,
+        .policy = SCHED_OTHER,
+        .flags = now.flags | RESET_ON_FORK,
+        .nice = nice,
+        .runtime = slice_nanoseconds};
+    if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) return -errno;
+    if (syscall(SYS_sched_getattr, 0, &now, sizeof now, 0) != 0) return -errno;
+    /* A kernel that knows no such slices takes what it is asked for, and tells of none. To yield costs what is left of a
+     * slice: of one of 3 ms it would starve the thread beside others that do not. */
+    if (now.runtime != slice_nanoseconds) return -EOPNOTSUPP;
+    least_work = slice_nanoseconds / 2;
+    return 0;
+}
+
+void cthread_yield(void) {
+    if (least_work == 0 || monotonic_nanoseconds() - last_yield < least_work) return;
+    sched_yield();
+    last_yield = monotonic_nanoseconds();
 }

@@ -1,6 +1,5 @@
 internal import CaregProto
 internal import Registry
-internal import Signatures
 internal import SwiftProtobuf
 internal import Synchronization
 internal import TTRPC
@@ -22,7 +21,7 @@ struct Workplaces: Sendable {
         // They stand back behind the event loops: a storm of new devices must not keep the known ones waiting.
         verification = try WorkerPool(
             label: "verification", threads: limits.verificationThreads, capacity: limits.waitingVerifications,
-            manner: .makingWay(niceness: 5)
+            scheduling: .yielding(niceness: 5)
         ) { VerificationTools() }
         queries = try WorkerPool(
             label: "queries", threads: limits.queryThreads, capacity: limits.waitingQueries, makeTool: {})

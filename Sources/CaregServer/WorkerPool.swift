@@ -75,7 +75,7 @@ final class WorkerPool<Tool>: Sendable {
     ///   - threads: how many work at once.
     ///   - capacity: pieces of work that may wait.
     init(
-        label: String, threads: Int, capacity: Int, manner: ThreadManner = .ordinary,
+        label: String, threads: Int, capacity: Int, scheduling: ThreadScheduling = .ordinary,
         makeTool: @escaping @Sendable () -> Tool
     ) throws(ThreadError) {
         shared = Shared(capacity: capacity, threads: max(1, threads))
@@ -83,7 +83,7 @@ final class WorkerPool<Tool>: Sendable {
             for number in 0..<shared.threads {
                 let worker = Worker()
                 let shared = shared
-                try startThread("\(label) \(number)", manner) { shared.run(worker, tool: makeTool) }
+                try startThread("\(label) \(number)", scheduling) { shared.run(worker, tool: makeTool) }
             }
         } catch {
             shared.close()
@@ -151,7 +151,7 @@ final class WorkerPool<Tool>: Sendable {
             let tool = makeTool()
             while let work = next(worker) {
                 work(tool)
-                makeWay()
+                yieldProcessor()
             }
         }
 

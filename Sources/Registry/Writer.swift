@@ -123,7 +123,7 @@ public final class Writer: Sendable {
         self.onCommit = onCommit
         self.onFatal = onFatal
         // In a storm of new devices a commit holds hundreds of them: those who wait for an event loop go first.
-        try startThread("writer", .makingWay(niceness: 0)) { [wake, weak self] in
+        try startThread("writer", .yielding(niceness: 0)) { [wake, weak self] in
             while true {
                 wake.wait()
                 guard let self else { return }
@@ -144,8 +144,10 @@ public final class Writer: Sendable {
         }
     }
 
-    /// Hands in a command. `completion` is called once, between two commits, after its own and the mirrors; at once,
-    /// with LIMIT_REACHED, where too much waits.
+    /// Hands in a command.
+    ///
+    /// `completion` is called once: after the commit and the mirrors, before the next commit, on whatever thread committed;
+    /// at once, with LIMIT_REACHED, where too much waits.
     ///
     /// - Parameter bytes: what the command holds, beside its closures.
     func submit<Outcome: Sendable>(
@@ -254,7 +256,7 @@ public final class Writer: Sendable {
                         store: transaction, now: now, caller: command.caller, method: command.method, journal: journal)
                     let before = journal.changes.count
                     try command.decide(in: context)
-                    makeWay()
+                    yieldProcessor()
                     precondition(
                         !command.isRefused || journal.changes.count == before, "a command refused after it wrote")
                 }
@@ -276,7 +278,7 @@ public final class Writer: Sendable {
         }
         for command in batch {
             command.complete()
-            makeWay()
+            yieldProcessor()
         }
     }
 

@@ -1,4 +1,5 @@
 internal import CThreads
+internal import Glibc
 
 /// The system gave no thread.
 public struct ThreadError: Error, Sendable, Hashable, CustomStringConvertible {
@@ -6,22 +7,23 @@ public struct ThreadError: Error, Sendable, Hashable, CustomStringConvertible {
     public let errno: Int32
 
     public var description: String {
-        "no thread could be started (error \(errno)): raise the service's TasksMax, or the user's limit of processes"
+        errno == EAGAIN
+            ? "no thread could be started: raise the service's TasksMax, or the user's limit of processes"
+            : "no thread could be started: error \(errno) of pthread_create"
     }
 }
 
 /// How a thread shares the processors with others that want them.
-public enum ThreadManner: Sendable, Hashable {
+public enum ThreadScheduling: Sendable, Hashable {
     /// As the system does.
     case ordinary
     /// For work in small pieces, a hundred thousand of them at times: it lets those go first whom somebody waits for. Calls
-    /// ``makeWay()`` between two pieces.
+    /// ``yieldProcessor()`` between two pieces.
     ///
-    /// - niceness: how far it stands back behind the process's other threads where processors are short, 0 to 19
-    ///   (setpriority(2)).
-    case makingWay(niceness: Int32)
+    /// - niceness: by how much it is nicer than the thread that starts it, up to 19 in all (setpriority(2)).
+    case yielding(niceness: Int32)
 
-    /// What it asks of the processor at once: the least that Linux gives, and as long as a piece of work is.
+    /// The slice of a processor that it asks for: the least that Linux gives, and as long as a piece of work is.
     fileprivate static let sliceNanoseconds: UInt64 = 100_000
 }
 
@@ -29,9 +31,9 @@ public enum ThreadManner: Sendable, Hashable {
 ///
 /// - Parameter name: what `top -H` shows of it: 15 bytes.
 public func startThread(
-    _ name: String, _ manner: ThreadManner = .ordinary, _ body: @escaping @Sendable () -> Void
+    _ name: String, _ scheduling: ThreadScheduling = .ordinary, _ body: @escaping @Sendable () -> Void
 ) throws(ThreadError) {
-    let start = ThreadStart(manner, body)
+    let start = ThreadStart(scheduling, body)
     let context = unsafe Unmanaged.passRetained(start).toOpaque()
     // Safe: the new thread takes over the reference, and nobody else has it.
     let result = unsafe cthread_start(
@@ -46,24 +48,24 @@ public func startThread(
     }
 }
 
-/// Lets those go first who wait for the processor, on a thread of ``ThreadManner/makingWay(niceness:)``; on others nothing.
-public func makeWay() {
-    cthread_make_way()
+/// Lets those go first who wait for the processor, on a thread of ``ThreadScheduling/yielding(niceness:)``; on others nothing.
+public func yieldProcessor() {
+    cthread_yield()
 }
 
 private final class ThreadStart: Sendable {
-    private let manner: ThreadManner
+    private let scheduling: ThreadScheduling
     private let body: @Sendable () -> Void
 
-    init(_ manner: ThreadManner, _ body: @escaping @Sendable () -> Void) {
-        self.manner = manner
+    init(_ scheduling: ThreadScheduling, _ body: @escaping @Sendable () -> Void) {
+        self.scheduling = scheduling
         self.body = body
     }
 
     func run() {
-        if case .makingWay(let niceness) = manner {
+        if case .yielding(let niceness) = scheduling {
             // Where the system refuses, the work is done all the same.
-            _ = cthread_begin_making_way(niceness, ThreadManner.sliceNanoseconds)
+            _ = cthread_begin_yielding(niceness, ThreadScheduling.sliceNanoseconds)
         }
         body()
     }

@@ -19,10 +19,10 @@ import Threads
 
     private static var niceness: Int32 { getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) }
 
-    private func facts(of name: String, _ manner: ThreadManner) throws -> Facts {
+    private func facts(of name: String, _ scheduling: ThreadScheduling) throws -> Facts {
         let noted = Noted()
         let done = DispatchSemaphore(value: 0)
-        try startThread(name, manner) {
+        try startThread(name, scheduling) {
             var blocked = sigset_t()
             unsafe pthread_sigmask(SIG_SETMASK, nil, &blocked)
             let signals = [SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGBUS, SIGSEGV].filter {
@@ -32,7 +32,7 @@ import Threads
             noted.facts.withLock {
                 $0 = Facts(name: name, niceness: Self.niceness, signals: signals)
             }
-            makeWay()
+            yieldProcessor()
             done.signal()
         }
         try #require(done.wait(timeout: .now() + 20) == .success)
@@ -46,7 +46,7 @@ import Threads
 
     @Test(arguments: [0, 5, 40]) func aThreadThatMakesWayIsNicerBySoMuchAndItsProcessIsNot(more: Int32) throws {
         let before = Self.niceness
-        #expect(try facts(of: "nice", .makingWay(niceness: more)).niceness == min(before + more, 19))
+        #expect(try facts(of: "nice", .yielding(niceness: more)).niceness == min(before + more, 19))
         #expect(Self.niceness == before)
     }
 

@@ -7,7 +7,8 @@
  * its own faults. Of the name, 15 bytes are shown. */
 int cthread_start(const char *name, void (*body)(void *), void *context);
 
-/* The calling thread makes way from now on: cthread_make_way lets others go first, where the kernel knows slices that a
- * thread may ask for (Linux 6.12). It is nicer by so much in either case. */
-int cthread_begin_making_way(int more_niceness, uint64_t slice_nanoseconds);
-void cthread_make_way(void);
+/* The calling thread is nicer by so much from now on, and cthread_yield lets others go first, where the kernel knows slices
+ * of a processor that a thread may ask for (Linux 6.12). Nothing changes where the thread's policy is not the usual one. */
+int cthread_begin_yielding(int more_niceness, uint64_t slice_nanoseconds);
+/* Not more often than twice a slice. */
+void cthread_yield(void);
