@@ -60,44 +60,47 @@ extension DistinguishedName {
     /// Text that does not fit its type is compared as it is; so is what is left of a name in another script once it is longer
     /// than any name may be (RFC 5280 appendix A), for folding takes its time.
     public var normalized: [UInt8] {
-        if let bytes = normalizedAtOnce { return bytes }
-        var bytes: [UInt8] = []
-        for set in normalizedSets { Self.appendSized(set, to: &bytes) }
-        return bytes
-    }
-
-    /// The same, in one go; nil where a set holds several attributes, which have to be put in order.
-    private var normalizedAtOnce: [UInt8]? {
         var budget = NameText.normalizationBudget
         var bytes: [UInt8] = []
         bytes.reserveCapacity(2 * der.count)
-        var isOneEach = true
+        /// Where the attributes of the set that is being written begin.
+        var starts: [Int] = []
         visitAttributes { attribute, isFirst in
-            isOneEach = isOneEach && isFirst
-            guard isOneEach else { return }
-            let start = bytes.count
-            Self.appendSize(0, to: &bytes)
+            if isFirst {
+                Self.endSet(of: starts, &bytes)
+                starts.removeAll(keepingCapacity: true)
+                Self.appendSize(0, to: &bytes)
+            }
+            starts.append(bytes.count)
             appendNormalized(attribute, to: &bytes, &budget)
-            Self.setSize(bytes.count - start - 4, at: start, of: &bytes)
         }
-        return isOneEach ? bytes : nil
+        Self.endSet(of: starts, &bytes)
+        return bytes
+    }
+
+    /// Puts the attributes of the last set in order, and the size of them all before the first.
+    private static func endSet(of starts: [Int], _ bytes: inout [UInt8]) {
+        guard let first = starts.first else { return }
+        if starts.count > 1 {
+            let attributes = zip(starts, starts.dropFirst() + [bytes.count]).map { Array(bytes[$0..<$1]) }
+            let inOrder = attributes.sorted { $0.lexicographicallyPrecedes($1) }
+            bytes.replaceSubrange(first..., with: inOrder.joined())
+        }
+        setSize(bytes.count - first, at: first - 4, of: &bytes)
     }
 
     /// The normalized relative distinguished names.
     public var normalizedSets: [[UInt8]] {
-        var budget = NameText.normalizationBudget
-        return attributeSets.map { set in
-            let attributes = set.map { normalized($0, &budget) }
-            guard attributes.count > 1 else { return attributes.first ?? [] }
-            return Array(attributes.sorted { $0.lexicographicallyPrecedes($1) }.joined())
+        let bytes = normalized
+        var sets: [[UInt8]] = []
+        var start = 0
+        while start < bytes.count {
+            let content = start + 4
+            let size = bytes[start..<content].reduce(0) { $0 << 8 | Int($1) }
+            sets.append(Array(bytes[content..<content + size]))
+            start = content + size
         }
-    }
-
-    private func normalized(_ attribute: Attribute, _ budget: inout Int) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(attribute.type.count + attribute.value.content.count + 9)
-        appendNormalized(attribute, to: &bytes, &budget)
-        return bytes
+        return sets
     }
 
     private func appendNormalized(_ attribute: Attribute, to bytes: inout [UInt8], _ budget: inout Int) {

@@ -65,12 +65,25 @@ import Testing
     ]
 
     @Test(arguments: texts.map(\.0) + hostile + several)
-    func aNormalizedNameIsItsNormalizedPartsEachAfterItsSize(name: TestName) throws {
+    func aNormalizedNameHasAPartForEachOfItsPartsAndBeginsWithThoseOfItsSuperiors(name: TestName) throws {
         let subject = try Self.subject(name)
-        let parts = subject.normalizedSets.flatMap { part in
-            [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: part.count >> $0) } + part
+        let parts = subject.normalizedSets
+        #expect(parts.count == name.parts.count)
+        for count in 0...parts.count {
+            let superior = try Self.subject(TestName(parts: Array(name.parts.prefix(count))))
+            // Each part is normalized as if it stood alone, as long as the budget lasts.
+            #expect(parts.starts(with: superior.normalizedSets))
+            #expect(subject.normalized.starts(with: superior.normalized))
         }
-        #expect(subject.normalized == parts)
+    }
+
+    @Test func theAttributesOfAPartAreInOrderOnceTheyAreFolded() throws {
+        // DER puts capitals first: the order of the bytes is not that of what is compared.
+        let one = TestName(parts: [[.utf8(OID.commonName, "a"), .utf8(OID.commonName, "B")]])
+        let other = TestName(parts: [[.utf8(OID.commonName, "A"), .utf8(OID.commonName, "b")]])
+        let third = TestName(parts: [[.utf8(OID.commonName, "A"), .utf8(OID.commonName, "c")]])
+        #expect(try Self.subject(one).normalized == Self.subject(other).normalized)
+        #expect(try Self.subject(one).normalized != Self.subject(third).normalized)
     }
 
     @Test func commonNamesAreFoundInTheirOrder() throws {
