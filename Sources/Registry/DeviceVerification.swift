@@ -164,8 +164,7 @@ extension Registry {
             verdict.device = chain.device.serialNumber
             var judge = Judge(
                 registry: self, snapshot: snapshot, instance: instance, chain: chain, fingerprint: fingerprint,
-                instant: instant,
-                tools: tools, hearsOf: question.hearsOf)
+                instant: instant, tools: tools, hearsOf: question.hearsOf)
             return try body(&judge, verdict)
         }
     }

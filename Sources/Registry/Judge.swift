@@ -234,8 +234,7 @@ struct Judge {
             ignoresDevicePeriod: true,
             environment: ForeignAnchors(
                 snapshot: snapshot, instance: instance, signatures: tools.signatures,
-                limit: registry.limits.foreignAnchors,
-                instances: hearsOf))
+                limit: registry.limits.foreignAnchors, instances: hearsOf))
         var found: TrustAnchor?
         let outcome = try search.run { path in
             found = path.anchor

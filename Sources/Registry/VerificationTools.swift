@@ -25,20 +25,25 @@ final class RegisteredAuthority: Sendable {
 }
 
 /// Instances and CA certificates that were read before, for one thread. They are as the snapshot that is asked about shows
-/// them: what is kept is of one epoch (``RegistryStore/Snapshot/authorityEpoch``), and is dropped with it.
+/// them: what is kept is of one epoch (``RegistryStore/Snapshot/authorityEpoch``), and is dropped with it. A row that was sound
+/// when it was read, and is damaged on the disk since, is found by whoever reads it next.
 final class AuthorityCache {
-    /// Instances, and CA certificates, that are kept: 3 KiB each.
-    static let maximumCount = 256
+    /// Instances, and CA certificates, that are kept.
+    private static let maximumCount = 256
+    /// Bytes of the CA certificates that are kept: each thread has its own.
+    private static let maximumBytes = 1 << 20
 
     private struct Name: Hashable {
         var instance: InstanceNumber
-        var subject: [UInt8]
+        /// SHA-256 of the subject.
+        var subject: SHA256Digest
     }
 
     private var epoch: AuthorityEpoch?
     private var instances: [String: InstanceRecord] = [:]
     private var authorities: [Name: [RegisteredAuthority]] = [:]
     private var authorityCount = 0
+    private var authorityBytes = 0
     private var revision: (commit: UInt64, revision: Revision)?
 
     /// An instance by its id.
@@ -57,18 +62,24 @@ final class AuthorityCache {
     func authorities(
         named subject: [UInt8], of instance: InstanceNumber, in snapshot: Snapshot
     ) throws -> [RegisteredAuthority] {
-        let name = Name(instance: instance, subject: subject)
+        let name = Name(instance: instance, subject: SHA256Digest(hashing: subject))
         let mayKeep = mayKeep(of: snapshot)
         if mayKeep, let known = authorities[name] { return known }
-        let read = try snapshot.cas(subjectHash: SHA256Digest(hashing: subject), of: instance)
-            .map(RegisteredAuthority.init)
-        // Names that nobody has registered are not kept: whoever makes them up would drive the others out.
-        if mayKeep, (1...Self.maximumCount).contains(read.count) {
-            if authorityCount + read.count > Self.maximumCount { dropAuthorities() }
-            authorities[name] = read
-            authorityCount += read.count
-        }
+        let read = try snapshot.cas(subjectHash: name.subject, of: instance).map(RegisteredAuthority.init)
+        if mayKeep { keep(read, as: name) }
         return read
+    }
+
+    private func keep(_ read: [RegisteredAuthority], as name: Name) {
+        let bytes = read.reduce(0) { $0 + $1.record.der.count }
+        // Names that nobody has registered are not kept: whoever makes them up would drive the others out.
+        guard (1...Self.maximumCount).contains(read.count), bytes <= Self.maximumBytes else { return }
+        if authorityCount + read.count > Self.maximumCount || authorityBytes + bytes > Self.maximumBytes {
+            dropAuthorities()
+        }
+        authorities[name] = read
+        authorityCount += read.count
+        authorityBytes += bytes
     }
 
     /// The revision that a snapshot shows.
@@ -94,5 +105,6 @@ final class AuthorityCache {
     private func dropAuthorities() {
         authorities.removeAll(keepingCapacity: true)
         authorityCount = 0
+        authorityBytes = 0
     }
 }

@@ -21,6 +21,8 @@ public final class Store: Sendable {
     private let number = stores.add(1, ordering: .relaxed).newValue
 
     private static let stores = Atomic<UInt64>(0)
+    /// Whether all commits are made here. Of another process's nobody says what they change.
+    private let isTheWriter: Bool
 
     /// Which region this registry is of, and which history it tells.
     public struct Identity: Sendable, Equatable {
@@ -89,6 +91,7 @@ public final class Store: Sendable {
     ///   - isReadOnly: for `check` and for reading a backup.
     /// - Throws: ``StoreFault``.
     public init(path: String, creating identity: Identity?, isReadOnly: Bool = false) throws {
+        isTheWriter = !isReadOnly
         environment = try faulting { () throws(LMDBError) in
             try Environment(path: path, isReadOnly: isReadOnly)
         }
@@ -108,8 +111,10 @@ public final class Store: Sendable {
         do {
             return try environment.read { transaction in
                 // Asked after the snapshot was opened: it is raised before a commit can be seen.
+                atomicMemoryFence(ordering: .sequentiallyConsistent)
                 let commit = lastAuthorityCommit.load(ordering: .sequentiallyConsistent)
-                let epoch = commit <= transaction.number ? AuthorityEpoch(store: number, commit: commit) : nil
+                let isKnown = isTheWriter && commit <= transaction.number
+                let epoch = isKnown ? AuthorityEpoch(store: number, commit: commit) : nil
                 return try body(Snapshot(tables: tables, transaction: transaction, authorityEpoch: epoch))
             }
         } catch let error as LMDBError {
@@ -126,6 +131,7 @@ public final class Store: Sendable {
                 try writing.flush()
                 if transaction.hasTouched(tables.instances.table) || transaction.hasTouched(tables.cas.table) {
                     lastAuthorityCommit.store(transaction.number, ordering: .sequentiallyConsistent)
+                    atomicMemoryFence(ordering: .sequentiallyConsistent)
                 }
                 return result
             }
@@ -156,7 +162,7 @@ public struct Snapshot {
     let tables: Store.Tables
     let transaction: Transaction
     /// Two snapshots of one epoch show the same instances and the same CA records. Nil where that cannot be told: such a
-    /// change is being committed, or this is the write transaction.
+    /// change is being committed, this is the write transaction, or another process writes.
     public let authorityEpoch: AuthorityEpoch?
 
     /// The number of the last commit that it shows; in the write transaction, of the one to come.

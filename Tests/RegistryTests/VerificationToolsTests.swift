@@ -58,6 +58,31 @@ import Verification
         }
     }
 
+    @Test func aChangeThatCameToNothingWasNeverSeen() throws {
+        struct Fault: Error {}
+        let bench = try Bench()
+        let ca = Entity.root("CA")
+        try bench.createInstance("plant")
+        try bench.register(ca, with: "plant")
+        #expect(try bench.verify(ca.device(), with: "plant", dryRun: true).isTrusted)
+        let before = try epoch(bench)
+        #expect(throws: Fault.self) {
+            try bench.store.write { transaction in
+                let old = try #require(try transaction.snapshot.ca(ca.serialNumber))
+                var changed = old
+                changed.status = .inactive
+                try transaction.update(old, to: changed)
+                // Not on the disk yet: nobody else sees it.
+                #expect(try bench.verify(ca.device(), with: "plant", dryRun: true).isTrusted)
+                throw Fault()
+            }
+        }
+        #expect(try bench.verify(ca.device(), with: "plant", dryRun: true).isTrusted)
+        #expect(try epoch(bench) == before)
+        try bench.unregister(ca)
+        #expect(try bench.verify(ca.device(), with: "plant", dryRun: true).reason == .caInactive)
+    }
+
     // MARK: Tools
 
     @Test func oneRegistrysCaSaysNothingInAnotherOne() throws {
