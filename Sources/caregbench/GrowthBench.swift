@@ -2,7 +2,6 @@ internal import Certificates
 internal import Foundation
 internal import Registry
 internal import RegistryStore
-internal import Signatures
 
 /// What an operator and a broker wait for, as the number of devices grows.
 struct GrowthBench {

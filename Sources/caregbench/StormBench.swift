@@ -44,9 +44,15 @@ struct StormBench {
             frames.append(try BenchDaemon.verifyFrame(factory.device(UInt64(number) + 1)))
         }
         let storm = Storm(frames, count: Self.newDevices, socket: daemon.brokerSocket)
+        let changes = Changes(of: sn, socket: daemon.adminSocket, while: storm)
         // Times of the whole storm, from its first answer to its last.
         let times = try paced(connection, frame, count: .max, while: { !storm.isOver })
         let seconds = try storm.wait()
+        let changeTimes = try changes.wait()
+        report.note(
+            String(
+                format: "a CA's change in the storm, until it is on disk and answered: p50 %.1f ms, p99 %.1f ms of %d",
+                changeTimes.percentile(0.5), changeTimes.percentile(0.99), changeTimes.count))
         try tell(times, rest, restMedian, seconds, report: &report)
         // What is still to be written is on disk within 100 ms; a Get of the CA waits for no commit.
         let client = try CaregClient(path: daemon.adminSocket)
@@ -120,6 +126,41 @@ private final class Storm: Sendable {
     func wait() throws -> Double {
         isDone.wait()
         guard let result = outcome.withLock({ $0 }) else { throw BenchFailure("no storm") }
+        return try result.get()
+    }
+}
+
+/// Changes of the CA, one every now and then, as operators make them while the storm goes on.
+private final class Changes: Sendable {
+    private let outcome = Mutex<Result<Rounds, any Error>?>(nil)
+    private let isDone = DispatchSemaphore(value: 0)
+
+    init(of sn: String, socket: String, while storm: Storm) {
+        Thread.detachNewThread { [self] in
+            let result = Result<Rounds, any Error> {
+                let client = try CaregClient(path: socket)
+                var times = Rounds()
+                while !storm.isOver {
+                    let start = nanoseconds()
+                    _ = try client.updateCaCertificate(
+                        .with {
+                            $0.sn = sn
+                            $0.name = "change \(times.count)"
+                        })
+                    times.append((nanoseconds() - start) / 1e6)
+                    usleep(50_000)
+                }
+                return times
+            }
+            outcome.withLock { $0 = result }
+            isDone.signal()
+        }
+    }
+
+    /// Milliseconds of each.
+    func wait() throws -> Rounds {
+        isDone.wait()
+        guard let result = outcome.withLock({ $0 }) else { throw BenchFailure("no changes") }
         return try result.get()
     }
 }
