@@ -110,7 +110,7 @@ struct BackupCopy {
             outcome.start(registry, to: pipe.fileHandleForWriting)
             return (try registry.read { try $0.revision() }, try Self.piece(of: source))
         }
-        guard let hasher = SHA256Hasher() else { throw CocoaError(.fileWriteUnknown) }
+        var hasher = SHA256Hasher()
         var piece = first
         var byteCount = 0
         var fault: (any Error)?
@@ -121,7 +121,7 @@ struct BackupCopy {
                 fault = Self.refusal(for: error)
                 break
             }
-            hasher.update(Array(piece))
+            hasher.update(Array(piece).span)
             byteCount += piece.count
             piece = try Self.piece(of: source)
         }
@@ -132,11 +132,10 @@ struct BackupCopy {
         if let fault { throw fault }
         guard isWhole else { return nil }
         if let copyFault { throw copyFault }
-        guard let digest = hasher.finish() else { throw CocoaError(.fileWriteUnknown) }
         self.file = file
         self.byteCount = byteCount
         self.revision = revision
-        self.digest = digest
+        digest = hasher.finish()
     }
 
     /// Bytes of the copy: fewer than asked for at its end only.

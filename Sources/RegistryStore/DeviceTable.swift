@@ -129,7 +129,12 @@ extension Snapshot {
     static func identityKey(
         _ instance: InstanceNumber, _ signingKeyHash: SHA256Digest, _ serialNumber: SerialNumber
     ) -> [UInt8] {
-        instance.key + signingKeyHash.bytes + [serialNumber.isNegative ? 1 : 0] + serialNumber.magnitude
+        var key = instance.key
+        key.reserveCapacity(key.count + SHA256Digest.byteCount + 1 + serialNumber.byteCount)
+        key += signingKeyHash.bytes
+        key.append(serialNumber.isNegative ? 1 : 0)
+        key += serialNumber.magnitude
+        return key
     }
 
     static func contentKey(_ record: DeviceRecord) -> [UInt8] {

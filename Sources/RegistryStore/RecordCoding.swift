@@ -7,8 +7,10 @@ public struct RecordWriter {
     public init() {}
 
     /// Appends an integer, big-endian.
-    public mutating func append(_ value: some FixedWidthInteger) {
-        bytes.append(contentsOf: bigEndianBytes(value))
+    public mutating func append<Value: FixedWidthInteger>(_ value: Value) {
+        for shift in stride(from: Value.bitWidth - 8, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: value >> shift))
+        }
     }
 
     /// Appends a byte string with its length.
@@ -25,21 +27,22 @@ public struct RecordWriter {
 
 /// Reads the fields of a record back, in the order in which they were written.
 public struct RecordReader {
-    private let bytes: [UInt8]
-    private var position = 0
+    private let bytes: ArraySlice<UInt8>
+    private var position: Int
 
     /// A record that does not hold what its table says.
     public struct Malformed: Error {}
 
     /// Begins at the first field.
-    public init(_ bytes: [UInt8]) {
+    public init(_ bytes: ArraySlice<UInt8>) {
         self.bytes = bytes
+        position = bytes.startIndex
     }
 
     /// The next integer.
     public mutating func integer<Value: FixedWidthInteger>(_: Value.Type = Value.self) throws(Malformed) -> Value {
         let size = Value.bitWidth / 8
-        guard bytes.count - position >= size else { throw Malformed() }
+        guard bytes.endIndex - position >= size else { throw Malformed() }
         var value: Value = 0
         for byte in bytes[position..<position + size] {
             value = (value << 8) | Value(truncatingIfNeeded: byte)
@@ -51,7 +54,7 @@ public struct RecordReader {
     /// The next byte string.
     public mutating func byteString() throws(Malformed) -> [UInt8] {
         let count = Int(try integer(UInt32.self))
-        guard bytes.count - position >= count else { throw Malformed() }
+        guard bytes.endIndex - position >= count else { throw Malformed() }
         defer { position += count }
         return Array(bytes[position..<position + count])
     }
@@ -78,7 +81,7 @@ public struct RecordReader {
 
     /// Nothing may follow.
     public func end() throws(Malformed) {
-        guard position == bytes.count else { throw Malformed() }
+        guard position == bytes.endIndex else { throw Malformed() }
     }
 }
 

@@ -14,9 +14,11 @@ struct SealedTable<Record: StoredRecord>: Sendable {
 
     let name: String
     let table: Table
+    private let nameBytes: [UInt8]
 
     init(_ name: String, in environment: Environment, creates: Bool) throws {
         self.name = name
+        nameBytes = Array(name.utf8)
         guard let table = try faulting({ () throws(LMDBError) in try environment.table(name, creates: creates) }) else {
             throw StoreFault.damaged(table: name, key: [], finding: .missing)
         }
@@ -136,15 +138,15 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     }
 
     private func requireSeal(_ row: Row) throws(StoreFault) {
-        let content = row.value.dropLast(Self.sealBytes)
-        guard row.value.count >= Self.sealBytes,
-            row.value.suffix(Self.sealBytes).elementsEqual(mark(row.key, content))
+        let contentBytes = row.value.count - Self.sealBytes
+        guard contentBytes >= 0,
+            integer(bigEndian: row.value[contentBytes...]) == mark(row.key, row.value[..<contentBytes])
         else { throw StoreFault.damaged(table: name, key: row.key, finding: .checksum) }
     }
 
     func open(_ row: Row) throws -> Record {
         try requireSeal(row)
-        var reader = RecordReader(Array(row.value.dropLast(Self.sealBytes)))
+        var reader = RecordReader(row.value.dropLast(Self.sealBytes))
         do throws(RecordReader.Malformed) {
             let record = try Record(from: &reader)
             try reader.end()
@@ -157,17 +159,22 @@ struct SealedTable<Record: StoredRecord>: Sendable {
     private func seal(_ key: [UInt8], _ record: Record) -> [UInt8] {
         var writer = RecordWriter()
         record.encode(into: &writer)
-        return writer.bytes + mark(key, writer.bytes[...])
+        let mark = mark(key, writer.bytes[...])
+        writer.append(mark)
+        return writer.bytes
     }
 
-    private func mark(_ key: [UInt8], _ content: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var material = Array(name.utf8)
-        material.append(0)
-        material.append(UInt8(truncatingIfNeeded: key.count >> 8))
-        material.append(UInt8(truncatingIfNeeded: key.count))
-        material.append(contentsOf: key)
-        material.append(contentsOf: content)
-        return SHA256Digest(hashing: material).bytes.prefix(Self.sealBytes)
+    /// The seal, as a number: SHA-256 of the table's name, 0, two bytes of the key's length, the key, and the content.
+    private func mark(_ key: [UInt8], _ content: ArraySlice<UInt8>) -> UInt64 {
+        var hasher = SHA256Hasher()
+        hasher.update(nameBytes.span)
+        let size: [3 of UInt8] = [
+            0, UInt8(truncatingIfNeeded: key.count >> 8), UInt8(truncatingIfNeeded: key.count),
+        ]
+        hasher.update(size.span)
+        hasher.update(key.span)
+        hasher.update(content.span)
+        return hasher.finish().firstWord
     }
 }
 

@@ -1,5 +1,3 @@
-internal import COpenSSL
-
 /// A SHA-256 digest (FIPS 180-4).
 public struct SHA256Digest: Hashable, Sendable {
     /// Bytes of a digest.
@@ -17,21 +15,14 @@ public struct SHA256Digest: Hashable, Sendable {
         self.init(hashing: message.span)
     }
 
-    /// The digest of some bytes, where they stand. Its state is on the stack: nothing is allocated.
+    /// The digest of some bytes, where they stand: nothing is allocated.
     public init(hashing message: Span<UInt8>) {
-        var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
-        // Safe: reads the span and writes 32 bytes into the temporary, for the duration of the calls.
-        unsafe message.withUnsafeBufferPointer { source in
-            unsafe withUnsafeTemporaryAllocation(byteCount: Self.byteCount, alignment: 8) { target in
-                var context = SHA256_CTX()
-                unsafe SHA256_Init(&context)
-                unsafe SHA256_Update(&context, source.baseAddress, source.count)
-                unsafe SHA256_Final(target.baseAddress?.assumingMemoryBound(to: UInt8.self), &context)
-                for index in 0..<4 {
-                    words[index] = unsafe UInt64(bigEndian: target.load(fromByteOffset: 8 * index, as: UInt64.self))
-                }
-            }
-        }
+        var hasher = SHA256Hasher()
+        hasher.update(message)
+        self = hasher.finish()
+    }
+
+    init(words: InlineArray<4, UInt64>) {
         self.words = words
     }
 
@@ -56,6 +47,9 @@ public struct SHA256Digest: Hashable, Sendable {
             count = Self.byteCount
         }
     }
+
+    /// The first eight bytes as a number, the first byte the highest one.
+    public var firstWord: UInt64 { words[0] }
 
     /// The bytes as four words, the first byte in each the lowest one.
     public var littleEndianWords: (UInt64, UInt64, UInt64, UInt64) {

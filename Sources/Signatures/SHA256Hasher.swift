@@ -1,36 +1,32 @@
 internal import COpenSSL
 
-/// SHA-256 over bytes that come piece by piece.
-@safe public final class SHA256Hasher {
-    private let context: OpaquePointer
+/// SHA-256 of bytes that come in parts (FIPS 180-4). Its state is on the stack: nothing is allocated.
+@safe public struct SHA256Hasher {
+    private var context = SHA256_CTX()
 
-    /// Nil where OpenSSL has no memory left.
-    public init?() {
-        guard let context = unsafe EVP_MD_CTX_new() else { return nil }
-        guard unsafe EVP_DigestInit_ex2(context, EVP_sha256(), nil) == 1 else {
-            unsafe EVP_MD_CTX_free(context)
-            return nil
+    /// Of nothing so far.
+    public init() {
+        unsafe SHA256_Init(&context)
+    }
+
+    /// The next part.
+    public mutating func update(_ part: Span<UInt8>) {
+        // Safe: reads the span for the duration of the call.
+        unsafe part.withUnsafeBufferPointer { source in
+            _ = unsafe SHA256_Update(&context, source.baseAddress, source.count)
         }
-        unsafe self.context = unsafe context
     }
 
-    deinit {
-        unsafe EVP_MD_CTX_free(context)
-    }
-
-    /// Takes the next bytes.
-    public func update(_ bytes: [UInt8]) {
-        // Safe: reads the array, for the duration of the call.
-        _ = unsafe bytes.withUnsafeBufferPointer { unsafe EVP_DigestUpdate(context, $0.baseAddress, $0.count) }
-    }
-
-    /// The digest of all that came; nil where OpenSSL has failed. Once only.
-    public func finish() -> SHA256Digest? {
-        var digest = [UInt8](repeating: 0, count: SHA256Digest.byteCount)
-        // Safe: writes 32 bytes.
-        let isDone = unsafe digest.withUnsafeMutableBufferPointer { target in
-            unsafe EVP_DigestFinal_ex(context, target.baseAddress, nil) == 1
+    /// The digest of all parts, one after the other.
+    public consuming func finish() -> SHA256Digest {
+        var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
+        // Safe: writes 32 bytes into the temporary.
+        unsafe withUnsafeTemporaryAllocation(byteCount: SHA256Digest.byteCount, alignment: 8) { target in
+            unsafe SHA256_Final(target.baseAddress?.assumingMemoryBound(to: UInt8.self), &context)
+            for index in 0..<4 {
+                words[index] = unsafe UInt64(bigEndian: target.load(fromByteOffset: 8 * index, as: UInt64.self))
+            }
         }
-        return isDone ? SHA256Digest(bytes: digest) : nil
+        return SHA256Digest(words: words)
     }
 }

@@ -31,7 +31,7 @@ import Fuzzer
     }
 
     private static func read<Record: StoredRecord>(_: Record.Type, _ content: [UInt8]) -> Record? {
-        var reader = RecordReader(content)
+        var reader = RecordReader(content[...])
         guard let record = try? Record(from: &reader), (try? reader.end()) != nil else { return nil }
         return record
     }
