@@ -32,7 +32,8 @@ struct GrowthBench {
         let factory = try DeviceFactory(template: template, ca: ca)
         var stored: UInt64 = 0
         var baseline: Times?
-        for size in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] where size <= most {
+        let powersOfTen = [1_000, 10_000, 100_000, 1_000_000, 10_000_000]
+        for size in powersOfTen.filter({ $0 < most }) + [most] {
             let start = nanoseconds()
             while stored < UInt64(size) {
                 let batch = min(10_000, UInt64(size) - stored)
@@ -45,6 +46,11 @@ struct GrowthBench {
                 String(
                     format: "%d devices: %.1f s to store, %.0f bytes a device", size, seconds,
                     Double(bytes) / Double(size)))
+            let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+            if bytes > memory {
+                report.note(
+                    "\(bytes >> 30) GiB of data do not fit into \(memory >> 30) GiB of memory: the disk is measured")
+            }
             let times = try measure(bench, ca, factory, devices: UInt64(size))
             let first = baseline ?? times
             if baseline == nil { baseline = times }
