@@ -4,7 +4,7 @@ internal import Foundation
 internal import Glibc
 internal import SwiftProtobuf
 
-/// A daemon of its own, with the instance `bench`.
+/// A daemon of its own, with the instance `bench`. Its state folder is `s` in the folder that it is given.
 final class BenchDaemon {
     private let process = Process()
     let runtimeFolder: String
@@ -13,11 +13,13 @@ final class BenchDaemon {
     var brokerSocket: String { runtimeFolder + "/broker.sock" }
     var processIdentifier: Int32 { process.processIdentifier }
 
-    /// - Parameter processor: where it runs; nil: on any.
-    init(folder: String, processor: Int32? = nil) throws {
+    /// - Parameters:
+    ///   - processor: where it runs; nil: on any.
+    ///   - createsInstance: false where its registry has one already.
+    init(folder: String, processor: Int32? = nil, createsInstance: Bool = true) throws {
         runtimeFolder = folder + "/r"
         process.executableURL = URL(fileURLWithPath: Workshop.program("caregd"))
-        process.arguments = ["--state-dir", folder + "/s", "--runtime-dir", runtimeFolder]
+        process.arguments = ["--state-dir", Self.stateFolder(in: folder), "--runtime-dir", runtimeFolder]
         process.standardError = FileHandle.nullDevice
         try Processors.pinned(processor) { try process.run() }
         let deadline = nanoseconds() + 10e9
@@ -25,12 +27,15 @@ final class BenchDaemon {
             guard nanoseconds() < deadline, process.isRunning else { throw BenchFailure("caregd does not start") }
             usleep(5_000)
         }
+        guard createsInstance else { return }
         _ = try CaregClient(path: adminSocket).createInstance(
             .with {
                 $0.id = BenchRegistry.instance
                 $0.edition = .platinum
             })
     }
+
+    static func stateFolder(in folder: String) -> String { folder + "/s" }
 
     func stop() {
         process.terminate()

@@ -25,10 +25,21 @@ struct GrowthBench {
 
     func run(into report: inout Report) throws {
         let authority = try workshop.authority(.p256, name: "growth")
-        let file = workshop.path("mdb")
-        let bench = try BenchRegistry(path: file, workshop: workshop)
-        let ca = try bench.register(authority)
         let template = try workshop.device("device", by: authority, serial: DeviceFactory.templateSerial)
+        let folder = workshop.path("growth")
+        let known = try grow(in: folder, authority, template, &report)
+        // The registry is closed: a daemon may have it.
+        try StartBench(folder: folder, devices: most).run(known: known, into: &report)
+    }
+
+    /// - Returns: the certificate of one of the devices.
+    private func grow(
+        in folder: String, _ authority: Workshop.Authority, _ template: [UInt8], _ report: inout Report
+    ) throws -> [UInt8] {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let state = try StateFolder(path: BenchDaemon.stateFolder(in: folder), creates: true)
+        let bench = try BenchRegistry(in: state, workshop: workshop)
+        let ca = try bench.register(authority)
         let factory = try DeviceFactory(template: template, ca: ca)
         var stored: UInt64 = 0
         var baseline: Times?
@@ -64,6 +75,8 @@ struct GrowthBench {
                         baseline: smallest.median, target: .atMost(2), spread: own.spread))
             }
         }
+        try state.noteRevision(of: bench.store)
+        return factory.der(1)
     }
 
     private func measure(

@@ -132,10 +132,23 @@ final class BenchRegistry {
     let registry: Registry
     private let workshop: Workshop
 
-    init(path: String, workshop: Workshop) throws {
+    private static let historyID = String(repeating: "0", count: 32)
+
+    convenience init(path: String, workshop: Workshop) throws {
+        let identity = Store.Identity(region: "bench", historyID: Self.historyID)
+        try self.init(try Store(path: path, creating: identity), workshop)
+    }
+
+    /// In a state folder, for a daemon to go on with.
+    convenience init(in state: StateFolder, workshop: Workshop) throws {
+        let store = try state.openRegistry(
+            region: nil, newHistoryID: { Self.historyID }, isSound: { _ in true })
+        try self.init(store, workshop)
+    }
+
+    private init(_ store: Store, _ workshop: Workshop) throws {
         self.workshop = workshop
-        store = try Store(
-            path: path, creating: Store.Identity(region: "bench", historyID: String(repeating: "0", count: 32)))
+        self.store = store
         registry = try Registry(
             store: store, limits: RegistryLimits(),
             clock: { WallTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)) },
