@@ -42,6 +42,17 @@ final class BenchDaemon {
         process.waitUntilExit()
     }
 
+    /// What memory it has, in MiB, without the map and LMDB's pages, which are files.
+    func ownMebibytes() throws -> Double {
+        let status = try String(contentsOfFile: "/proc/\(processIdentifier)/status", encoding: .utf8)
+        let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
+        guard let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Double($0) })
+        else {
+            throw BenchFailure("the kernel does not tell of a process's own memory")
+        }
+        return kibibytes / 1_024
+    }
+
     /// - Returns: the SN.
     @discardableResult
     func register(_ authority: Workshop.Authority, of workshop: Workshop) throws -> String {

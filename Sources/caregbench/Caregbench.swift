@@ -18,6 +18,7 @@ struct Caregbench: ParsableCommand {
         case rpc
         case map
         case storm
+        case hostile
         case writes
         case growth
     }
@@ -49,6 +50,7 @@ struct Caregbench: ParsableCommand {
             case .rpc: try RPCBench(bench, rounds: rounds).run(into: &report)
             case .map: try MapBench(bench, folder: mapFolder, most: devices, rounds: rounds).run(into: &report)
             case .storm: try StormBench(bench, rounds: rounds).run(into: &report)
+            case .hostile: try HostileBench(bench, rounds: rounds).run(into: &report)
             case .writes: try WriteBench(bench, rounds: rounds).run(into: &report)
             case .growth: try GrowthBench(bench, most: devices, rounds: rounds).run(into: &report)
             }

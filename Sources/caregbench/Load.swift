@@ -22,8 +22,14 @@ enum Processors {
     fileprivate var stream: UInt32 = 1
 
     init(path: String) throws {
-        descriptor = unsafe cbaselines_connect(path)
+        descriptor = try Self.open(path)
+    }
+
+    /// A connected, blocking stream socket, which the caller closes.
+    static func open(_ path: String) throws -> Int32 {
+        let descriptor = unsafe cbaselines_connect(path)
         guard descriptor >= 0 else { throw BenchFailure("connect: errno \(-descriptor)") }
+        return descriptor
     }
 
     fileprivate init(descriptor: Int32) { self.descriptor = descriptor }
@@ -59,6 +65,22 @@ enum Processors {
         var rounds = Rounds()
         for time in times { rounds.append(Double(time) / 1_000) }
         return rounds
+    }
+}
+
+extension LoadConnection {
+    /// One call after the other, with a pause in between: a broker has other things to do.
+    ///
+    /// - Returns: microseconds of each round trip.
+    func paced(_ request: [UInt8], count: Int, while goesOn: () -> Bool) throws -> Rounds {
+        var times = Rounds()
+        while times.count < count, goesOn() {
+            let start = nanoseconds()
+            _ = try roundTrip(request)
+            times.append((nanoseconds() - start) / 1_000)
+            usleep(200)
+        }
+        return times
     }
 }
 

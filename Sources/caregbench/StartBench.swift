@@ -35,7 +35,7 @@ struct StartBench {
                 baselineName: "1 s", baseline: Self.mostMilliseconds, target: .atMost(1), spread: 0))
         report.add(
             Figure(
-                name: "daemon's own memory, \(devices) devices", unit: "MiB", value: try ownMebibytes(of: daemon),
+                name: "daemon's own memory, \(devices) devices", unit: "MiB", value: try daemon.ownMebibytes(),
                 baselineName: "30 MiB", baseline: Self.mostMebibytes, target: .atMost(1), spread: 0))
         report.note(String(format: "%d devices: the map is whole %.1f s after the start", devices, filled / 1e9))
     }
@@ -43,15 +43,5 @@ struct StartBench {
     private func isMapComplete(_ client: CaregClient) throws -> Bool {
         let maps = try client.getStatus(.init()).status.trustMaps
         return !maps.isEmpty && maps.allSatisfy { $0.complete && $0.entries >= UInt64(devices) }
-    }
-
-    /// Without the map and LMDB's pages, which are files.
-    private func ownMebibytes(of daemon: BenchDaemon) throws -> Double {
-        let status = try String(contentsOfFile: "/proc/\(daemon.processIdentifier)/status", encoding: .utf8)
-        let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
-        guard let kibibytes = line?.split(separator: " ").dropFirst().first.flatMap({ Double($0) }) else {
-            throw BenchFailure("the kernel does not tell of a process's own memory")
-        }
-        return kibibytes / 1_024
     }
 }

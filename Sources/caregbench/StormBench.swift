@@ -35,7 +35,7 @@ struct StormBench {
 
         var (rest, restMedian) = (Rounds(), Rounds())
         for _ in 0..<max(3, rounds) {
-            let times = try paced(connection, frame, count: Self.knownCalls, while: { true })
+            let times = try connection.paced(frame, count: Self.knownCalls, while: { true })
             rest.append(times.percentile(0.99))
             restMedian.append(times.percentile(0.5))
         }
@@ -46,7 +46,7 @@ struct StormBench {
         let storm = Storm(frames, count: Self.newDevices, socket: daemon.brokerSocket)
         let changes = Changes(of: sn, socket: daemon.adminSocket, while: storm)
         // Times of the whole storm, from its first answer to its last.
-        let times = try paced(connection, frame, count: .max, while: { !storm.isOver })
+        let times = try connection.paced(frame, count: .max, while: { !storm.isOver })
         let seconds = try storm.wait()
         let changeTimes = try changes.wait()
         report.note(
@@ -81,20 +81,6 @@ struct StormBench {
             Figure(
                 name: "known device in a storm, p99", unit: "us", value: times.percentile(0.99),
                 baselineName: "at rest", baseline: rest.median, target: .atMost(3), spread: rest.spread))
-    }
-
-    /// Verify of the known device, one after the other, with a pause in between: a broker has other things to do.
-    private func paced(
-        _ connection: LoadConnection, _ frame: [UInt8], count: Int, while goesOn: () -> Bool
-    ) throws -> Rounds {
-        var times = Rounds()
-        while times.count < count, goesOn() {
-            let start = nanoseconds()
-            _ = try connection.roundTrip(frame)
-            times.append((nanoseconds() - start) / 1_000)
-            usleep(200)
-        }
-        return times
     }
 }
 
