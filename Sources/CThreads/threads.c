@@ -75,14 +75,18 @@ static uint64_t monotonic_nanoseconds(void) {
 }
 
 int cthread_begin_yielding(int more_niceness, uint64_t slice_nanoseconds) {
+    int policy = sched_getscheduler(0);
+    if (policy < 0) return -errno;
+    /* Who runs the service under another policy has chosen it for all threads. */
+    if ((policy & ~SCHED_RESET_ON_FORK) != SCHED_OTHER) return -EOPNOTSUPP;
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, 0) + more_niceness;
+    if (errno != 0) return -errno;
+    if (nice > 19) nice = 19;
+    if (more_niceness != 0 && setpriority(PRIO_PROCESS, 0, nice) != 0) return -errno;
     struct scheduling now = {.size = sizeof now};
     if (syscall(SYS_sched_getattr, 0, &now, sizeof now, 0) != 0) return -errno;
-    /* Who runs the service under another policy has chosen it for all threads. */
-    if (now.policy != SCHED_OTHER) return -EOPNOTSUPP;
-    int nice = now.nice + more_niceness;
-    if (nice > 19) nice = 19;
-    if (nice != now.nice && setpriority(PRIO_PROCESS, 0, nice) != 0) return -errno;
-    /* Threads that this one starts take turns as the system has them. */
+    /* Threads that this one starts have slices as the system gives them. */
     struct scheduling wanted = {
         .size = sizeof wanted,
         .policy = SCHED_OTHER,

@@ -39,6 +39,13 @@ struct Caregbench: ParsableCommand {
     @Option(help: ArgumentHelp("Write the table here as Markdown.", valueName: "file"))
     var markdown: String?
 
+    func validate() throws {
+        // What the growth begins with, and what a map takes unless it is configured.
+        guard (1_000...16_000_000).contains(devices), rounds > 0 else {
+            throw ValidationError("--devices takes 1000 to 16000000, and --rounds 1 or more")
+        }
+    }
+
     func run() throws {
         var report = Report()
         report.noteMachine()

@@ -95,10 +95,12 @@ struct Report {
         let lines = rows.map { row in
             zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }.joined(separator: "  ")
         }
-        let noisy = figures.contains { $0.spread > 0.5 }
-        let warning =
-            noisy ? ["the machine was noisy: figures with a spread above 50 % are no basis for a judgement"] : []
-        return (notes + lines + warning).joined(separator: "\n")
+        return (notes + lines + warnings).joined(separator: "\n")
+    }
+
+    private var warnings: [String] {
+        guard figures.contains(where: { $0.spread > 0.5 }) else { return [] }
+        return ["the machine was noisy: figures with a spread above 50 % are no basis for a judgement"]
     }
 
     /// The table as Markdown.
@@ -113,7 +115,7 @@ struct Report {
                     + "\(format(figure.baseline)) \(figure.unit) | \(String(format: "%.2f", figure.ratio)) | "
                     + "\(figure.targetText) | \(figure.verdict) | \(String(format: "%.0f %%", figure.spread * 100)) |")
         }
-        return (lines + [""] + notes.map { "- " + $0 }).joined(separator: "\n") + "\n"
+        return (lines + [""] + (notes + warnings).map { "- " + $0 }).joined(separator: "\n") + "\n"
     }
 
     var json: String {

@@ -51,7 +51,8 @@ struct StormBench {
         let changeTimes = try changes.wait()
         report.note(
             String(
-                format: "a CA's change in the storm, until it is on disk and answered: p50 %.1f ms, p99 %.1f ms of %d",
+                format:
+                    "a CA's new name in the storm, until it is on disk and answered: p50 %.1f ms, p99 %.1f ms of %d",
                 changeTimes.percentile(0.5), changeTimes.percentile(0.99), changeTimes.count))
         try tell(times, rest, restMedian, seconds, report: &report)
         // What is still to be written is on disk within 100 ms; a Get of the CA waits for no commit.

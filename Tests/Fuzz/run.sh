@@ -34,6 +34,8 @@ options=quarantine_size_mb=16:malloc_context_size=2:detect_leaks=0
 failures=0
 for target in "${targets[@]}"; do
     read -r length timeout <<<"${limits[$target]:?there is no such fuzzer}"
+    # A short run is made beside others, on a machine that may be busy.
+    [ "$seconds" -ge 60 ] || timeout=$((timeout * 5))
     mkdir -p "$work/$target/corpus"
     echo "fuzzing $target"
     # Swift's own backtracer would swallow the crash that libFuzzer is to keep.
@@ -43,6 +45,7 @@ for target in "${targets[@]}"; do
         >"$work/$target/log" 2>&1 || {
         failures=$((failures + 1))
         echo "  failed: see $work/$target/"
+        grep -m 1 'INFO: Seed' "$work/$target/log" || true
         tail -n 20 "$work/$target/log"
     }
     grep -E '^stat::(number_of_executed_units|average_exec_per_sec|slowest_unit_time_sec|peak_rss_mb)' \

@@ -26,6 +26,13 @@ import Testing
         #expect(taken.all == Array(0..<20))
     }
 
+    @Test func aTurnWithinATurnTraps() async {
+        await #expect(processExitsWith: .failure) {
+            let turns = Turns()
+            turns.take { turns.take {} }
+        }
+    }
+
     @Test func noTwoTurnsAreTakenAtOnceAndAThrownErrorEndsOne() {
         struct Fault: Error {}
         let turns = Turns()

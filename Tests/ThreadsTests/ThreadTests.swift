@@ -44,7 +44,7 @@ import Threads
         #expect(try facts(of: "ordinary", .ordinary) == expected)
     }
 
-    @Test(arguments: [0, 5, 40]) func aThreadThatMakesWayIsNicerBySoMuchAndItsProcessIsNot(more: Int32) throws {
+    @Test(arguments: [0, 5, 40]) func aThreadThatYieldsIsNicerBySoMuchAndItsProcessIsNot(more: Int32) throws {
         let before = Self.niceness
         #expect(try facts(of: "nice", .yielding(niceness: more)).niceness == min(before + more, 19))
         #expect(Self.niceness == before)
