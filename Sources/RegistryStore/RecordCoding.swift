@@ -8,9 +8,7 @@ public struct RecordWriter {
 
     /// Appends an integer, big-endian.
     public mutating func append<Value: FixedWidthInteger>(_ value: Value) {
-        for shift in stride(from: Value.bitWidth - 8, through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: value >> shift))
-        }
+        bytes.append(bigEndian: value)
     }
 
     /// Appends a byte string with its length.
@@ -89,10 +87,16 @@ public struct RecordReader {
 public func bigEndianBytes<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(Value.bitWidth / 8)
-    for shift in stride(from: Value.bitWidth - 8, through: 0, by: -8) {
-        bytes.append(UInt8(truncatingIfNeeded: value >> shift))
-    }
+    bytes.append(bigEndian: value)
     return bytes
+}
+
+extension [UInt8] {
+    fileprivate mutating func append<Value: FixedWidthInteger>(bigEndian value: Value) {
+        for shift in stride(from: Value.bitWidth - 8, through: 0, by: -8) {
+            append(UInt8(truncatingIfNeeded: value >> shift))
+        }
+    }
 }
 
 /// The integer that ``bigEndianBytes(_:)`` wrote.
