@@ -68,24 +68,42 @@ final class BenchDaemon {
         ).caCertificate.sn
     }
 
-    /// A device that is known, and in the map.
-    func registerDevice(_ device: [UInt8]) throws {
-        let client = try CaregClient(path: adminSocket)
-        let verdict = try client.verify(
-            .with {
-                $0.instanceID = BenchRegistry.instance
-                $0.chain = [Data(device)]
-            }
-        ).verdict
+    /// A device that is known, and in the map, with its CA.
+    struct KnownDevice {
+        var authority: Workshop.Authority
+        /// Of the CA certificate.
+        var sn: String
+        /// DER.
+        var certificate: [UInt8]
+    }
+
+    /// - Parameters:
+    ///   - name: the device's.
+    ///   - authorityName: its CA's.
+    func knownDevice(_ name: String, by authorityName: String, of workshop: Workshop) throws -> KnownDevice {
+        let authority = try workshop.authority(.p256, name: authorityName)
+        let sn = try register(authority, of: workshop)
+        let device = try workshop.device(name, by: authority)
+        try requireTrusted(device)
+        return KnownDevice(authority: authority, sn: sn, certificate: device)
+    }
+
+    /// Has a device verified, which registers it.
+    func requireTrusted(_ device: [UInt8]) throws {
+        let verdict = try CaregClient(path: adminSocket).verify(Self.question(device)).verdict
         guard verdict.trusted else { throw BenchFailure("the device is not trusted: \(verdict.detail)") }
+    }
+
+    private static func question(_ device: [UInt8]) -> Careg_V1_VerifyRequest {
+        .with {
+            $0.instanceID = BenchRegistry.instance
+            $0.chain = [Data(device)]
+        }
     }
 
     /// The Request frame of a Verify.
     static func verifyFrame(_ device: [UInt8]) throws -> [UInt8] {
-        let payload: [UInt8] = try Careg_V1_VerifyRequest.with {
-            $0.instanceID = BenchRegistry.instance
-            $0.chain = [Data(device)]
-        }.serializedBytes()
+        let payload: [UInt8] = try question(device).serializedBytes()
         return LoadConnection.request("careg.v1.VerifierService", "Verify", payload)
     }
 }

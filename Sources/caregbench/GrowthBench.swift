@@ -57,8 +57,8 @@ struct GrowthBench {
                 String(
                     format: "%d devices: %.1f s to store, %.0f bytes a device", size, seconds,
                     Double(bytes) / Double(size)))
-            let memory = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-            if bytes > memory {
+            let memory = ProcessInfo.processInfo.physicalMemory
+            if UInt64(bytes) > memory {
                 report.note(
                     "\(bytes >> 30) GiB of data do not fit into \(memory >> 30) GiB of memory: the disk is measured")
             }

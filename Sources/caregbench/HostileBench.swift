@@ -1,5 +1,4 @@
 internal import CaregProto
-internal import Dispatch
 internal import Foundation
 internal import Glibc
 internal import SwiftProtobuf
@@ -28,45 +27,34 @@ struct HostileBench {
     private func measure(into report: inout Report) throws {
         let daemon = try BenchDaemon(folder: workshop.folder, processor: 0)
         defer { daemon.stop() }
-        let authority = try workshop.authority(.p256, name: "hostile")
-        try daemon.register(authority, of: workshop)
-        let known = try workshop.device("known", by: authority)
-        try daemon.registerDevice(known)
-        let frame = try BenchDaemon.verifyFrame(known)
+        let known = try daemon.knownDevice("known", by: "hostile", of: workshop)
+        let frame = try BenchDaemon.verifyFrame(known.certificate)
         let connection = try LoadConnection(path: daemon.brokerSocket)
-        _ = try connection.paced(frame, count: Self.calls, while: { true })
-        var (rest, restMedian) = (Rounds(), Rounds())
-        for _ in 0..<max(3, rounds) {
-            let times = try connection.paced(frame, count: Self.calls, while: { true })
-            rest.append(times.percentile(0.99))
-            restMedian.append(times.percentile(0.5))
-        }
+        _ = try connection.paced(frame, count: Self.calls)
+        let rest = try connection.latency(frame, count: Self.calls, rounds: rounds)
         let before = try daemon.ownMebibytes()
         let peers = try HostilePeers(socket: daemon.brokerSocket, frame: frame, ofEachKind: Self.peers)
         // While they come, what they have sent is answered, or kept, up to the limits.
-        let arrival = try connection.paced(frame, count: Self.calls, while: { true })
+        let arrival = try connection.paced(frame, count: Self.calls)
         var most = max(before, try daemon.ownMebibytes())
-        var (disturbed, disturbedMedian) = (Rounds(), Rounds())
-        for _ in 0..<max(3, rounds) {
-            let times = try connection.paced(frame, count: Self.calls, while: { true })
-            disturbed.append(times.percentile(0.99))
-            disturbedMedian.append(times.percentile(0.5))
+        let disturbed = try connection.latency(frame, count: Self.calls, rounds: rounds) {
             most = max(most, try daemon.ownMebibytes())
         }
-        let passers = peers.stop()
+        let passers = try peers.stop()
         report.note("\(peers.count) hostile peers stayed, and \(passers) came, sent noise or calls, and went")
         report.add(
             Figure(
                 name: "known device while hostile peers come, p99", unit: "us", value: arrival.percentile(0.99),
-                baselineName: "at rest", baseline: rest.median, target: .told, spread: 0))
+                baselineName: "at rest", baseline: rest.tail.median, target: .told, spread: 0))
         report.add(
             Figure(
-                name: "known device beside hostile peers, p50", unit: "us", value: disturbedMedian.median,
-                baselineName: "at rest", baseline: restMedian.median, target: .told, spread: disturbedMedian.spread))
+                name: "known device beside hostile peers, p50", unit: "us", value: disturbed.median.median,
+                baselineName: "at rest", baseline: rest.median.median, target: .told,
+                spread: disturbed.median.spread))
         report.add(
             Figure(
-                name: "known device beside hostile peers, p99", unit: "us", value: disturbed.median,
-                baselineName: "at rest", baseline: rest.median, target: .atMost(3), spread: disturbed.spread))
+                name: "known device beside hostile peers, p99", unit: "us", value: disturbed.tail.median,
+                baselineName: "at rest", baseline: rest.tail.median, target: .atMost(3), spread: disturbed.tail.spread))
         report.add(
             Figure(
                 name: "memory for hostile peers", unit: "MiB", value: most - before, baselineName: "32 MiB",
@@ -74,59 +62,65 @@ struct HostileBench {
     }
 }
 
-/// Peers that stay, and a thread that drips on some and lets others come and go.
+/// Peers that stay, and a thread that goes on with them, drips on some, and lets others come and go.
 private final class HostilePeers: Sendable {
     private static let pauseMicroseconds: UInt32 = 500
     /// In how many turns it comes to each peer.
     private static let turns = 10
     private static let noiseBytes = 512
-    let count: Int
+    private let socket: String
+    private let peers: [HostilePeer]
+    private let drips: [HostilePeer]
+    /// What one that goes away in mid-stream has sent.
+    private let calls: [UInt8]
     private let isOver = Atomic<Bool>(false)
-    private let passers = Atomic<Int>(0)
-    private let isDone = DispatchSemaphore(value: 0)
+    private let passers = Outcome<Int>()
+
+    var count: Int { peers.count + drips.count }
 
     init(socket: String, frame: [UInt8], ofEachKind number: Int) throws {
+        self.socket = socket
         let watch = LoadConnection.request(
             "careg.v1.VerifierService", "Watch", try Careg_V1_WatchRequest().serializedBytes())
         let large = LoadConnection.request(
             "careg.v1.VerifierService", "Verify", [UInt8](repeating: 0, count: 1_000_000))
-        let flood = (0..<2_000).flatMap { HostilePeer.numbered(frame, stream: UInt32($0 * 2 + 1)) }
+        let flood = (0..<2_000).flatMap { LoadConnection.numbered(frame, stream: UInt32($0 * 2 + 1)) }
+        calls = Array(flood.prefix(20 * frame.count + 7))
         let sent: [[UInt8]] = [[], Array(frame.prefix(5)), Array(large.prefix(900_000)), flood, watch]
-        let peers = try sent.flatMap { bytes in
+        peers = try sent.flatMap { bytes in
             try (0..<number).map { _ in try HostilePeer(socket, bytes) }
         }
-        let drips = try (0..<number).map { _ in try HostilePeer(socket, large) }
-        count = peers.count + drips.count
+        drips = try (0..<number).map { _ in try HostilePeer(socket, large) }
         Thread.detachNewThread { [self] in
-            Processors.pinned(Processors.other) { disturb() }
-            isDone.signal()
-        }
-
-        @Sendable func disturb() {
-            var turn = 0
-            while !isOver.load(ordering: .relaxed) {
-                for index in stride(from: turn % Self.turns, to: peers.count, by: Self.turns) {
-                    peers[index].send(atMost: .max)
-                }
-                turn += 1
-                usleep(Self.pauseMicroseconds)
-                guard turn.isMultiple(of: Self.turns) else { continue }
-                drips[turn / Self.turns % drips.count].send(atMost: 1)
-                let noise = (0..<Self.noiseBytes).map { _ in UInt8.random(in: .min ... .max) }
-                let calls = Array(flood.prefix(20 * frame.count + 7))
-                if let passer = try? HostilePeer(socket, turn.isMultiple(of: 2 * Self.turns) ? noise : calls) {
-                    passer.send(atMost: .max)
-                    passers.add(1, ordering: .relaxed)
-                }
-            }
+            passers.set(.success(Processors.pinned(Processors.other) { disturb() }))
         }
     }
 
     /// - Returns: how many came and went.
-    func stop() -> Int {
+    private func disturb() -> Int {
+        var turn = 0
+        var passers = 0
+        while !isOver.load(ordering: .relaxed) {
+            for index in stride(from: turn % Self.turns, to: peers.count, by: Self.turns) {
+                peers[index].send(atMost: .max)
+            }
+            turn += 1
+            usleep(Self.pauseMicroseconds)
+            guard turn.isMultiple(of: Self.turns) else { continue }
+            drips[turn / Self.turns % drips.count].send(atMost: 1)
+            let noise = (0..<Self.noiseBytes).map { _ in UInt8.random(in: .min ... .max) }
+            if let passer = try? HostilePeer(socket, turn.isMultiple(of: 2 * Self.turns) ? noise : calls) {
+                passer.send(atMost: .max)
+                passers += 1
+            }
+        }
+        return passers
+    }
+
+    /// - Returns: how many came and went.
+    func stop() throws -> Int {
         isOver.store(true, ordering: .relaxed)
-        isDone.wait()
-        return passers.load(ordering: .relaxed)
+        return try passers.wait()
     }
 }
 
@@ -152,12 +146,5 @@ private final class HostilePeers: Sendable {
             unsafe Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
         }
         sent.add(max(0, taken), ordering: .relaxed)
-    }
-
-    /// A Request frame with its stream id.
-    static func numbered(_ frame: [UInt8], stream: UInt32) -> [UInt8] {
-        var frame = frame
-        for index in 0..<4 { frame[4 + index] = UInt8(truncatingIfNeeded: stream >> (24 - 8 * UInt32(index))) }
-        return frame
     }
 }

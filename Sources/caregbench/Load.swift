@@ -1,5 +1,6 @@
 internal import CBaselines
 internal import Foundation
+internal import RegistryStore
 
 /// Where processes run: on a machine of one processor, everywhere.
 enum Processors {
@@ -43,8 +44,14 @@ enum Processors {
         }
         func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] { [number << 3 | 2] + varint(bytes.count) + bytes }
         let body = field(1, Array(service.utf8)) + field(2, Array(method.utf8)) + field(3, payload)
-        let length = UInt32(body.count)
-        return [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> $0) } + [0, 0, 0, 0, 1, 0] + body
+        return bigEndianBytes(UInt32(body.count)) + [0, 0, 0, 0, 1, 0] + body
+    }
+
+    /// A Request frame with its stream id.
+    static func numbered(_ frame: [UInt8], stream: UInt32) -> [UInt8] {
+        var frame = frame
+        frame.replaceSubrange(4..<8, with: bigEndianBytes(stream))
+        return frame
     }
 
     /// - Returns: bytes of the answer's frame.
@@ -72,7 +79,7 @@ extension LoadConnection {
     /// One call after the other, with a pause in between: a broker has other things to do.
     ///
     /// - Returns: microseconds of each round trip.
-    func paced(_ request: [UInt8], count: Int, while goesOn: () -> Bool) throws -> Rounds {
+    func paced(_ request: [UInt8], count: Int, while goesOn: () -> Bool = { true }) throws -> Rounds {
         var times = Rounds()
         while times.count < count, goesOn() {
             let start = nanoseconds()
@@ -81,6 +88,34 @@ extension LoadConnection {
             usleep(200)
         }
         return times
+    }
+}
+
+/// What calls of several rounds waited, in microseconds.
+struct Latency {
+    private(set) var median = Rounds()
+    private(set) var tail = Rounds()
+
+    /// - Parameter times: of the calls of one round.
+    mutating func append(_ times: Rounds) {
+        median.append(times.median)
+        tail.append(times.percentile(0.99))
+    }
+}
+
+extension LoadConnection {
+    /// Rounds of ``paced(_:count:while:)``.
+    ///
+    /// - Parameter afterEach: called when a round is over.
+    func latency(
+        _ request: [UInt8], count: Int, rounds: Int, afterEach: () throws -> Void = {}
+    ) throws -> Latency {
+        var latency = Latency()
+        for _ in 0..<max(3, rounds) {
+            latency.append(try paced(request, count: count))
+            try afterEach()
+        }
+        return latency
     }
 }
 

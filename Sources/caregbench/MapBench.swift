@@ -196,14 +196,11 @@ struct MapBench {
     private func tellVisibility(_ report: inout Report) throws {
         let daemon = try BenchDaemon(folder: workshop.folder)
         defer { daemon.stop() }
-        let authority = try workshop.authority(.p256, name: "visibility")
-        let sn = try daemon.register(authority, of: workshop)
-        let device = try workshop.device("visible", by: authority)
-        try daemon.registerDevice(device)
+        let known = try daemon.knownDevice("visible", by: "visibility", of: workshop)
         guard let library = try Library(runtimeFolder: daemon.runtimeFolder, instance: Self.instance) else { return }
         var verdict = careg_verdict()
         verdict.size = MemoryLayout<careg_verdict>.size
-        guard library.check(device, &verdict) == CAREG_ANSWERED else {
+        guard library.check(known.certificate, &verdict) == CAREG_ANSWERED else {
             throw BenchFailure("the device is not in the map")
         }
         var session = verdict.session
@@ -214,10 +211,10 @@ struct MapBench {
         for _ in 0..<changes {
             guard library.isTrusted(&session) else { throw BenchFailure("Activate is not seen") }
             let start = nanoseconds()
-            _ = try client.unregisterCaCertificate(.with { $0.sn = sn })
+            _ = try client.unregisterCaCertificate(.with { $0.sn = known.sn })
             if !library.isTrusted(&session) { seen += 1 }
             call.append((nanoseconds() - start) / 1_000)
-            _ = try client.activateCaCertificate(.with { $0.sn = sn })
+            _ = try client.activateCaCertificate(.with { $0.sn = known.sn })
         }
         report.note(String(format: "an Unregister takes %.0f us (p50) until it is on disk and answered", call.median))
         report.add(

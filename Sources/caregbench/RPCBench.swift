@@ -28,10 +28,7 @@ struct RPCBench {
     func run(into report: inout Report) throws {
         let daemon = try BenchDaemon(folder: workshop.folder, processor: 0)
         defer { daemon.stop() }
-        let authority = try workshop.authority(.p256, name: "rpc")
-        try daemon.register(authority, of: workshop)
-        let device = try workshop.device("device", by: authority)
-        try daemon.registerDevice(device)
+        let device = try daemon.knownDevice("device", by: "rpc", of: workshop).certificate
         let frame = try BenchDaemon.verifyFrame(device)
         let connection = try LoadConnection(path: daemon.brokerSocket)
         _ = try connection.roundTrip(frame)

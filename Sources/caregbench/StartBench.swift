@@ -18,13 +18,9 @@ struct StartBench {
         let start = nanoseconds()
         let daemon = try BenchDaemon(folder: folder, createsInstance: false)
         defer { daemon.stop() }
-        let client = try CaregClient(path: daemon.adminSocket)
-        let question = Careg_V1_VerifyRequest.with {
-            $0.instanceID = BenchRegistry.instance
-            $0.chain = [Data(known)]
-        }
-        guard try client.verify(question).verdict.trusted else { throw BenchFailure("a known device is not trusted") }
+        try daemon.requireTrusted(known)
         let served = nanoseconds() - start
+        let client = try CaregClient(path: daemon.adminSocket)
         var isWhole = try isMapComplete(client)
         while !isWhole, nanoseconds() - start < Self.fillSeconds * 1e9 {
             usleep(20_000)

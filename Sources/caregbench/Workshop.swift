@@ -3,7 +3,6 @@ internal import Foundation
 internal import Registry
 internal import RegistryStore
 internal import Signatures
-internal import Synchronization
 
 /// A temporary folder with certificates that the openssl program made, and registries that hold them.
 final class Workshop {
@@ -162,15 +161,9 @@ final class BenchRegistry {
     func wait<Value: Sendable>(
         _ submit: (@escaping @Sendable (Result<Value, any Error>) -> Void) -> Void
     ) throws -> Value {
-        let box = Mutex<Result<Value, any Error>?>(nil)
-        let done = DispatchSemaphore(value: 0)
-        submit { result in
-            box.withLock { $0 = result }
-            done.signal()
-        }
-        done.wait()
-        guard let result = box.withLock({ $0 }) else { throw BenchFailure("no answer") }
-        return try result.get()
+        let outcome = Outcome<Value>()
+        submit { outcome.set($0) }
+        return try outcome.wait()
     }
 
     @discardableResult
